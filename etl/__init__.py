@@ -1,0 +1,1 @@
+"""Tables, steps and the command line of boostqa."""

@@ -1,0 +1,314 @@
+"""The configuration: typed, frozen, unknown keys refused. YAML base, then a profile, then `--set a.b=c`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from etl.errors import UserError
+
+
+class Section(BaseModel):
+    """A part of the configuration: frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+class RunConfig(Section):
+    name: str
+    seed: int
+
+
+class TablesConfig(Section):
+    """Where the Delta tables are: a folder (`warehouse`), or `catalog` and `schema`; `files` is for segments, locks and scratch."""
+
+    warehouse: str | None
+    catalog: str | None
+    schema_name: str | None = Field(alias="schema")
+    files: str | None
+
+    @model_validator(mode="after")
+    def _one_place(self) -> TablesConfig:
+        if bool(self.warehouse) == bool(self.catalog and self.schema_name):
+            raise ValueError("give either `tables.warehouse`, or both `tables.catalog` and `tables.schema`")
+        if not self.warehouse and not self.files:
+            raise ValueError("with `tables.catalog` give `tables.files` too: a folder on shared storage")
+        return self
+
+
+class SourceConfig(Section):
+    name: str
+    path: str
+    format: Literal["auto", "jsonl", "json", "csv", "tsv", "parquet", "markdown", "text", "html", "warc", "delta"] = "auto"
+    fields: dict[str, str | list[str]] = {}
+    license: str
+    encoding: str = "utf-8"
+    delimiter: str | None = None
+    columns: list[str] = []
+    records: str | None = None
+
+
+class IngestConfig(Section):
+    tokenizer: str
+    max_passage_tokens: int = Field(gt=0)
+    max_record_bytes: int = Field(gt=0)
+
+
+class MinHashConfig(Section):
+    threshold: float = Field(gt=0, le=1)
+    bands: int = Field(gt=0)
+    rows: int = Field(gt=0)
+
+
+class DecontaminateConfig(Section):
+    against: list[SourceConfig]
+    ngram_words: int = Field(gt=1)
+    ngram_chars: int = Field(gt=1)
+
+
+class QualityConfig(Section):
+    min_units: int = Field(ge=0)
+    min_units_unspaced: int = Field(ge=0)
+    max_symbol_share: float = Field(ge=0, le=1)
+    max_repeated_10_share: float = Field(ge=0, le=1)
+
+
+class CurateConfig(Section):
+    quality: QualityConfig
+    personal_data: Literal["flag", "redact", "off"]
+    minhash: MinHashConfig
+    decontaminate: DecontaminateConfig
+
+
+class ModelsConfig(Section):
+    teacher: str
+    refiner: str
+    annotator: str
+    judge: str
+
+
+class BudgetConfig(Section):
+    max_requests: int | None = Field(ge=1)
+    max_tokens: int | None = Field(ge=1)
+    max_cost: float | None = Field(gt=0)
+
+
+class PriceConfig(Section):
+    """Money per million tokens."""
+
+    prompt: float = Field(ge=0)
+    completion: float = Field(ge=0)
+
+
+class LlmConfig(Section):
+    """`endpoint: stand-in` starts the stand-in teacher; `endpoint: urls` uses `base_urls`."""
+
+    endpoint: Literal["stand-in", "urls"]
+    models: ModelsConfig
+    base_urls: list[str]
+    api_key_env: str
+    workers: int = Field(gt=0)
+    max_in_flight: int = Field(gt=0)
+    rpm: int = Field(ge=0)
+    tpm: int = Field(ge=0)
+    request_timeout_s: float = Field(gt=0)
+    deadline_s: float = Field(gt=0)
+    max_attempts: int = Field(gt=0)
+    flush_rows: int = Field(gt=0)
+    flush_seconds: float = Field(gt=0)
+    budget: BudgetConfig
+    prices: dict[str, PriceConfig]
+
+    @model_validator(mode="after")
+    def _urls(self) -> LlmConfig:
+        if self.endpoint == "urls" and not self.base_urls:
+            raise ValueError("`llm.base_urls` is empty: name an OpenAI-compatible endpoint, or set `llm.endpoint: stand-in`")
+        return self
+
+
+class AnnotateConfig(Section):
+    taxonomy: str
+    annotator: Literal["zero_shot", "llm"]
+    fallback: Literal["llm", "none"]
+    min_score: float = Field(ge=-1, le=1)
+    params: dict[str, Any]
+
+
+class ProbeConfig(Section):
+    questions: int = Field(ge=0)
+    model: str | None
+    params: dict[str, Any]
+
+
+class PlanConfig(Section):
+    total_tokens: int = Field(gt=0)
+    stem_weight: float = Field(gt=0)
+    level_weights: dict[int, float]
+    floor_share: float = Field(ge=0, le=1)
+    shrinkage: float = Field(ge=0)
+    branch_shares: dict[Literal["multi_grade", "high_difficulty"], float]
+
+
+class SynthesizeConfig(Section):
+    tokens_per_question: int = Field(gt=0)
+    questions_per_request: int = Field(gt=0)
+    max_seed_uses: int = Field(gt=0)
+    params: dict[str, Any]
+
+
+class RefineConfig(Section):
+    params: dict[str, Any]
+
+
+class VerifyConfig(Section):
+    min_quality: float = Field(ge=0, le=1)
+    max_difficulty_drop: int = Field(ge=0)
+
+
+class EmbedConfig(Section):
+    model: str
+    device: str
+    batch_size: int = Field(gt=0)
+    max_unknown_share: float = Field(ge=0, le=1)
+
+
+class DedupConfig(Section):
+    threshold: float = Field(gt=0, le=1)
+    cluster_size: int = Field(gt=1)
+    probes: int = Field(gt=0)
+    priority: list[str]
+    sample_rows: int = Field(gt=0)
+    max_driver_edges: int = Field(ge=0)
+    audit_rows: int = Field(ge=0)
+
+
+class MeasureConfig(Section):
+    scopes: list[Literal["all", "discipline", "difficulty", "cell", "source", "branch"]]
+    groups: int = Field(gt=1)
+
+
+class SelectConfig(Section):
+    total_tokens: int = Field(gt=0)
+    cells: Literal["plan", "uniform"]
+
+
+class ExportConfig(Section):
+    path: str | None
+    formats: list[Literal["jsonl.zst", "parquet"]]
+    template: str
+
+
+class MlflowConfig(Section):
+    enabled: bool
+    tracking_uri: str | None
+    experiment: str
+
+
+class Config(Section):
+    """The whole configuration; `conf/base.yaml` lists and explains every key."""
+
+    run: RunConfig
+    tables: TablesConfig
+    sources: list[SourceConfig]
+    ingest: IngestConfig
+    curate: CurateConfig
+    llm: LlmConfig
+    annotate: AnnotateConfig
+    probe: ProbeConfig
+    plan: PlanConfig
+    synthesize: SynthesizeConfig
+    refine: RefineConfig
+    verify: VerifyConfig
+    embed: EmbedConfig
+    dedup: DedupConfig
+    measure: MeasureConfig
+    select: SelectConfig
+    export: ExportConfig
+    mlflow: MlflowConfig
+
+    @model_validator(mode="after")
+    def _source_names(self) -> Config:
+        names = [s.name for s in self.sources]
+        twice = sorted({n for n in names if names.count(n) > 1})
+        if twice:
+            raise ValueError(f"two sources are named {', '.join(twice)}: source names are part of every key, give each its own")
+        return self
+
+    def fingerprint(self, *sections: str) -> str:
+        """Hashes the named sections: equal settings give an equal hash on every machine."""
+        picked = {s: self.model_dump(mode="json", by_alias=True)[s] for s in sections}
+        return hashlib.sha256(json.dumps(picked, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def packaged(name: str) -> str:
+    """Returns the text of a file of `conf/` as it travels with the package."""
+    return (files("etl") / "conf" / name).read_text(encoding="utf-8")
+
+
+def _parse(text: str, name: str) -> dict[str, Any]:
+    try:
+        loaded = yaml.safe_load(text)
+    except yaml.YAMLError as err:
+        raise UserError(f"{name} is not valid YAML: {' '.join(str(err).split())}") from err
+    if loaded is None:
+        return {}
+    if not isinstance(loaded, dict):
+        raise UserError(f"{name} must hold `key: value` settings, not a {type(loaded).__name__}")
+    return loaded
+
+
+def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in over.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = _merge(merged[key], value) if both else value
+    return merged
+
+
+def _assignment(text: str) -> dict[str, Any]:
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise UserError(f"--set {text}: write it as --set section.key=value")
+    try:
+        parsed = yaml.safe_load(value)
+    except yaml.YAMLError as err:
+        raise UserError(f"--set {key}: the value is not valid YAML: {' '.join(str(err).split())}") from err
+    for part in reversed(key.strip().split(".")):
+        parsed = {part: parsed}
+    return dict(parsed)
+
+
+def _first_error(err: ValidationError) -> str:
+    first = err.errors()[0]
+    where = ".".join(str(p) for p in first["loc"]) or "the configuration"
+    what = "is not a setting (see conf/base.yaml for all of them)" if first["type"] == "extra_forbidden" else first["msg"]
+    more = f" ({err.error_count() - 1} more)" if err.error_count() > 1 else ""
+    return f"{where}: {what}{more}"
+
+
+def load_config(profile: str | None, sets: list[str] | None = None) -> Config:
+    """Builds the configuration from the packaged base, a profile file and `--set` assignments, in this order.
+
+    Raises UserError that names the file or the key when something is wrong.
+    """
+    merged = _parse(packaged("base.yaml"), "conf/base.yaml")
+    if profile is not None:
+        path = Path(profile)
+        if not path.is_file():
+            raise UserError(f"--conf {profile}: there is no such file")
+        try:
+            merged = _merge(merged, _parse(path.read_text(encoding="utf-8"), profile))
+        except UnicodeDecodeError as err:
+            raise UserError(f"--conf {profile}: the file is not UTF-8 text") from err
+    for text in sets or []:
+        merged = _merge(merged, _assignment(text))
+    try:
+        return Config.model_validate(merged)
+    except ValidationError as err:
+        raise UserError(_first_error(err)) from err

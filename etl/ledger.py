@@ -1,0 +1,190 @@
+"""The driver's side of the ledger: asks what was never asked, in waves, within the budget, and commits the workers' segments to `llm_calls`."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from etl.config import BudgetConfig, LlmConfig
+from etl.errors import BudgetStop, UserError
+from etl.tables import Tables
+from udfs.engines.protocol import EngineSpec
+from udfs.segments import RECEIPT_DDL, WaveSettings, answer_partition, read_segments, share
+from udfs.storage import delete, list_files
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+REQUEST_COLUMNS = ("request_id", "task", "prompt_id", "model", "params", "sample", "messages", "prefix")
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What the ledger holds of one run."""
+
+    requests: int
+    tokens: int
+    cost: float
+
+
+def engine_spec(llm: LlmConfig, base_urls: list[str]) -> EngineSpec:
+    """Builds the engine's spec from the config; `base_urls` are the endpoints really used."""
+    return EngineSpec(
+        kind="openai",
+        base_urls=tuple(base_urls),
+        api_key_env=llm.api_key_env,
+        max_in_flight=llm.max_in_flight,
+        rpm=llm.rpm,
+        tpm=llm.tpm,
+        request_timeout_s=llm.request_timeout_s,
+        deadline_s=llm.deadline_s,
+        max_attempts=llm.max_attempts,
+    )
+
+
+def latest_calls(tables: Tables) -> DataFrame:
+    """Returns `llm_calls_latest`: of each request the last attempt."""
+    from pyspark.sql import Window
+    from pyspark.sql import functions as F
+
+    last = Window.partitionBy("request_id").orderBy(F.col("attempt").desc())
+    ranked = tables.read("llm_calls").withColumn("_rank", F.row_number().over(last))
+    return ranked.where("_rank = 1").drop("_rank")
+
+
+class Ledger:
+    """Asks requests once. One object a run; `base_urls` is called when the first request is really needed."""
+
+    def __init__(self, tables: Tables, llm: LlmConfig, run_id: str, base_urls: Callable[[], list[str]]) -> None:
+        self._tables = tables
+        self._llm = llm
+        self._run_id = run_id
+        self._base_urls = base_urls
+        self._waves = 0
+        self._check_prices()
+
+    def _check_prices(self) -> None:
+        if self._llm.budget.max_cost is None:
+            return
+        models = set(self._llm.models.model_dump().values())
+        unpriced = sorted(models - set(self._llm.prices))
+        if unpriced:
+            raise UserError(f"llm.budget.max_cost is set, but llm.prices has no price for {', '.join(unpriced)}")
+
+    def recover(self) -> int:
+        """Commits the segments that a killed run left behind; returns the rows it saved."""
+        return self._commit(f"{self._tables.files}/wal")
+
+    def ask(self, requests: DataFrame) -> int:
+        """Asks every request that the ledger has no answer for and returns how many were asked.
+
+        `requests` has the columns REQUEST_COLUMNS; equal ids are asked once. Raises BudgetStop when the budget is used up before the end,
+        and UserError with the server's words when the endpoint refuses everything. What was paid is kept in both cases.
+        """
+        asked = 0
+        while True:
+            todo = self._tables.scratch("todo", self._unanswered(requests))
+            total = todo.count()
+            if total == 0:
+                return asked
+            wave = self._within_budget(todo, total)
+            asked += self._run_wave(wave)
+
+    def _unanswered(self, requests: DataFrame) -> DataFrame:
+        from pyspark.sql import functions as F
+
+        known = self._tables.read("llm_calls").select("request_id")
+        once = requests.select(*REQUEST_COLUMNS).dropDuplicates(["request_id"])
+        worst = F.octet_length("messages") + F.coalesce(F.get_json_object("params", "$.max_tokens").cast("bigint"), F.lit(4096))
+        return once.join(known, "request_id", "left_anti").withColumn("worst_tokens", worst)
+
+    def spent(self) -> Spent:
+        """Sums this run's calls: HTTP requests sent, tokens, money."""
+        row = (
+            self._tables.read("llm_calls")
+            .where(f"run_id = '{self._run_id}'")
+            .selectExpr("sum(attempts) AS r", "sum(prompt_tokens + completion_tokens) AS t", "sum(cost) AS c")
+            .first()
+        )
+        return Spent(int(row["r"] or 0), int(row["t"] or 0), float(row["c"] or 0.0)) if row else Spent(0, 0, 0.0)
+
+    def _within_budget(self, todo: DataFrame, total: int) -> DataFrame:
+        limits = _limits(self._llm.budget)
+        if not limits:
+            return todo
+        spent = self.spent()
+        reserve = _reserve(todo, self._llm)
+        condition = " AND ".join(f"{column} <= {limit - getattr(spent, name)}" for name, column, limit in limits)
+        wave = self._tables.scratch("wave_in_budget", reserve.where(condition).drop("sum_requests", "sum_tokens", "sum_cost"))
+        if wave.isEmpty():
+            raise BudgetStop(
+                f"the budget is used up: {spent.requests} requests, {spent.tokens} tokens, {spent.cost:.4f} money spent in this run, "
+                f"{total} requests left. Raise llm.budget and run again: what is paid is kept"
+            )
+        return wave
+
+    def _run_wave(self, wave: DataFrame) -> int:
+        from pyspark.sql import functions as F
+
+        self._waves += 1
+        workers = self._llm.workers
+        folder = f"{self._tables.files}/wal/{self._run_id}-{self._waves}"
+        spec = share(engine_spec(self._llm, self._base_urls()), workers)
+        prices = {model: (price.prompt, price.completion) for model, price in self._llm.prices.items()}
+        settings = WaveSettings(folder, self._run_id, self._llm.flush_rows, self._llm.flush_seconds, prices)
+        placed = (
+            wave.repartition(workers, "prefix")
+            .withColumn("partition", F.spark_partition_id())
+            .withColumn("attempt", F.lit(0))
+            .sortWithinPartitions("prefix", "request_id")
+        )
+        answered = placed.mapInArrow(lambda batches: answer_partition(batches, spec, settings), RECEIPT_DDL)
+        # Written out before anything looks at it: a `first()` on the plan itself would ask only some partitions, or ask some twice.
+        receipts = self._tables.scratch("receipts", answered)
+        fatal = receipts.where("status = 'fatal'").select("error").first()
+        rows = self._commit(folder)
+        if fatal is not None:
+            raise UserError(f"the LLM endpoint refuses every request: {fatal['error']}")
+        return rows
+
+    def _commit(self, folder: str) -> int:
+        names = sorted(list_files(folder, ".parquet"))
+        if not names:
+            return 0
+        spark = self._tables.spark
+        listed = spark.createDataFrame([(name,) for name in names], "segment string")
+        calls = listed.mapInArrow(read_segments, self._tables.read("llm_calls").schema)
+        known = self._tables.read("llm_calls").select("request_id", "attempt")
+        fresh = calls.dropDuplicates(["request_id", "attempt"]).join(known, ["request_id", "attempt"], "left_anti")
+        txn = hashlib.sha256("\n".join(names).encode()).hexdigest()
+        rows = self._tables.append("llm_calls", fresh, txn=txn)
+        for name in names:
+            delete(name)
+        return rows
+
+
+def _limits(budget: BudgetConfig) -> list[tuple[str, str, float]]:
+    all_limits = [
+        ("requests", "sum_requests", budget.max_requests),
+        ("tokens", "sum_tokens", budget.max_tokens),
+        ("cost", "sum_cost", budget.max_cost),
+    ]
+    return [(name, column, limit) for name, column, limit in all_limits if limit is not None]
+
+
+def _reserve(todo: DataFrame, llm: LlmConfig) -> DataFrame:
+    from pyspark.sql import Window
+    from pyspark.sql import functions as F
+
+    price = F.lit(0.0)
+    for model, p in llm.prices.items():
+        price = F.when(F.col("model") == model, F.lit(max(p.prompt, p.completion))).otherwise(price)
+    so_far = Window.orderBy("prefix", "request_id").rowsBetween(Window.unboundedPreceding, 0)
+    tokens = F.col("worst_tokens") * llm.max_attempts
+    return (
+        todo.withColumn("sum_requests", F.sum(F.lit(llm.max_attempts)).over(so_far))
+        .withColumn("sum_tokens", F.sum(tokens).over(so_far))
+        .withColumn("sum_cost", F.sum(tokens * price / 1e6).over(so_far))
+    )

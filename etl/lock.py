@@ -1,0 +1,71 @@
+"""One writer per warehouse at a time: a lock file that its owner keeps fresh, and that heals when the owner is gone."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import threading
+import time
+from types import TracebackType
+
+from etl.errors import UserError
+from udfs.storage import delete, exists, read_bytes, write_new, write_over
+
+HEARTBEAT_S = 10.0
+STALE_S = 60.0
+
+
+class WarehouseLock:
+    """Holds `<files>/lock.json` while a run writes. A lock whose process is dead, or whose heartbeat is old, is taken over."""
+
+    def __init__(self, files: str, run_id: str) -> None:
+        self._address = f"{files}/lock.json"
+        self._run_id = run_id
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._beat, daemon=True)
+
+    def _content(self) -> bytes:
+        owner = {"run_id": self._run_id, "host": socket.gethostname(), "pid": os.getpid(), "beat": time.time()}
+        return json.dumps(owner).encode()
+
+    def _beat(self) -> None:
+        while not self._stop.wait(HEARTBEAT_S):
+            write_over(self._address, self._content())
+
+    def __enter__(self) -> WarehouseLock:
+        if exists(self._address):
+            owner = json.loads(read_bytes(self._address) or b"{}")
+            if not is_stale(owner, time.time()):
+                raise UserError(
+                    f"another run ({owner.get('run_id')}, process {owner.get('pid')} on {owner.get('host')}) is writing this warehouse: "
+                    f"wait for it, or delete {self._address} if you are sure it is gone"
+                )
+            delete(self._address)
+        try:
+            write_new(self._address, self._content())
+        except FileExistsError as err:
+            raise UserError(f"another run has just taken {self._address}: wait for it") from err
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        self._stop.set()
+        self._thread.join()
+        delete(self._address)
+
+
+def is_stale(owner: dict[str, object], now: float) -> bool:
+    """Tells whether a lock's owner is gone: its process is dead (same host), or it has not beaten for STALE_S seconds."""
+    beat = owner.get("beat")
+    if not isinstance(beat, (int, float)) or now - beat > STALE_S:
+        return True
+    if owner.get("host") != socket.gethostname():
+        return False
+    try:
+        os.kill(int(str(owner.get("pid"))), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False

@@ -1,0 +1,1 @@
+"""One file a format: heterogeneous corpora in, one record schema out."""

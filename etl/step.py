@@ -1,0 +1,66 @@
+"""What a step is: a name, the tables it reads and writes, the settings it hangs on, and a function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from etl.config import Config
+from etl.errors import InvariantError
+from etl.ledger import Ledger
+from etl.tables import Tables
+from udfs.taxonomy import Taxonomy
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a step works with."""
+
+    spark: SparkSession
+    config: Config
+    tables: Tables
+    ledger: Ledger
+    taxonomy: Taxonomy
+    run_id: str
+    say: Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of the rows a step looked at: those that went on, and those dropped, by reason.
+
+    `figures` are logged beside; `ids` name what the step made (plan_id, dedup_id, mix_id) for the steps that follow.
+    """
+
+    rows_in: int
+    rows_out: int
+    dropped: dict[str, int] = field(default_factory=dict)
+    figures: dict[str, float] = field(default_factory=dict)
+    ids: dict[str, str] = field(default_factory=dict)
+
+    def check(self, step: str) -> None:
+        """Raises InvariantError unless every row in is a row out or a row with a reason."""
+        lost = self.rows_in - self.rows_out - sum(self.dropped.values())
+        if lost:
+            raise InvariantError(f"{step}: {self.rows_in} rows in, {self.rows_out} out, {sum(self.dropped.values())} dropped: {lost} unaccounted for")
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of the pipeline. It is skipped when the versions of `reads` and the settings in `sections` are those of its last success."""
+
+    name: str
+    run: Callable[[Job], Outcome]
+    reads: tuple[str, ...]
+    writes: tuple[str, ...]
+    sections: tuple[str, ...]
+
+
+def count_reasons(rows: DataFrame, reason: str = "reason") -> dict[str, int]:
+    """Counts rows by reason; rows without one are left out. The number of reasons is small and fixed."""
+    counted = rows.where(f"{reason} IS NOT NULL").groupBy(reason).count().collect()
+    return {row[reason]: row["count"] for row in sorted(counted, key=lambda r: str(r[reason]))}

@@ -1,0 +1,1 @@
+"""One file a step; none imports another. `etl.pipeline` puts them in order."""

@@ -1,0 +1,184 @@
+"""annotate: discipline, field and difficulty of seeds and refined questions; what the embedding can not decide goes to the LLM."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from etl.asking import ask, read_rows
+from etl.items import items, unique_seeds
+from etl.step import Job, Outcome, Step
+from udfs.embedding import EmbedSettings, embed_texts, from_binary, load_model
+from udfs.requests import Asking
+from udfs.tasks import Parsed
+from udfs.text import stable_id
+from udfs.zero_shot import LEVELS, Labels, Prototypes, label
+from udfs.taxonomy import Taxonomy, prototypes
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+KEY = ["item_id", "text_hash", "annotator"]
+LABELS_DDL = (
+    "item_id string, text_hash string, annotator string, item_kind string, discipline string, field string, discipline_score double, "
+    "difficulty int, difficulty_score double, model string, prompt_id string, reason string, error string"
+)
+
+
+def run(job: Job) -> Outcome:
+    """Labels the items that have no label by the configured annotators yet."""
+    every = items(job.tables, unique_seeds(job.tables))
+    pending = every
+    counts = {"zero_shot": 0, "llm": 0}
+    if job.config.annotate.annotator == "zero_shot":
+        counts["zero_shot"] = _zero_shot(job, every)
+        unread = job.tables.read("annotations").where("discipline IS NULL AND annotator LIKE 'zero_shot%'").select("item_id", "text_hash")
+        pending = every.join(unread, ["item_id", "text_hash"], "left_semi")
+    if job.config.annotate.annotator == "llm" or job.config.annotate.fallback == "llm":
+        counts["llm"] = _llm(job, pending)
+    return _outcome(job, every, counts)
+
+
+def _outcome(job: Job, every: DataFrame, counts: dict[str, int]) -> Outcome:
+    from pyspark.sql import functions as F
+
+    notes = job.tables.read("annotations").select("item_id", "text_hash", "discipline", "reason")
+    fate = every.join(notes, ["item_id", "text_hash"], "left").groupBy("item_id").agg(F.max("discipline").alias("d"), F.max("reason").alias("r"))
+    why = F.when(F.col("d").isNotNull(), F.lit("")).otherwise(F.coalesce("r", F.lit("unlabelled")))
+    by_fate = {r["why"]: r["count"] for r in fate.select(why.alias("why")).groupBy("why").count().collect()}
+    labelled = by_fate.pop("", 0)
+    return Outcome(labelled + sum(by_fate.values()), labelled, by_fate, {f"new_{name}": float(n) for name, n in counts.items()})
+
+
+def _pending(job: Job, every: DataFrame, annotator: str) -> DataFrame:
+    from pyspark.sql import functions as F
+
+    named = every.withColumn("annotator", F.lit(annotator))
+    return named.join(job.tables.read("annotations").select(*KEY), KEY, "left_anti")
+
+
+def _zero_shot(job: Job, every: DataFrame) -> int:
+    model = job.config.embed.model
+    texts = prototypes(job.taxonomy)
+    name = f"zero_shot@1:{stable_id(model, repr(texts), repr(LEVELS), str(job.config.annotate.min_score))[:8]}"
+    pending = _pending(job, every, name)
+    vectors = job.tables.read("embeddings").where(f"model = '{model}'").select("item_id", "role", "text_hash", "vector", "reason")
+    todo = pending.join(vectors, ["item_id", "role", "text_hash"])
+    if todo.isEmpty():
+        return 0
+    made = embed_prototypes(EmbedSettings(model=model, device=job.config.embed.device), texts)
+    disciplines = {f.id: f.discipline for f in job.taxonomy.fields}
+    minimum = job.config.annotate.min_score
+
+    def labels(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            yield labelled(batch, made, disciplines, minimum)
+
+    columns = todo.select("item_id", "text_hash", "annotator", "item_kind", "vector", "reason")
+    rows = columns.mapInArrow(labels, LABELS_DDL)
+    from pyspark.sql import functions as F
+
+    return job.tables.append("annotations", rows.withColumn("model", F.lit(model)))
+
+
+def embed_prototypes(settings: EmbedSettings, texts: list[tuple[str, str]]) -> Prototypes:
+    """Embeds the field prototypes and the level descriptions, once on the driver: a few hundred kilobytes."""
+    model = load_model(settings)
+    fields = embed_texts(model, [text for _, text in texts]).vectors.astype(np.float32)
+    levels = embed_texts(model, [text for _, text in LEVELS]).vectors.astype(np.float32)
+    return Prototypes(tuple(field for field, _ in texts), fields, levels)
+
+
+def labelled(batch: pa.RecordBatch, made: Prototypes, disciplines: dict[str, str], minimum: float) -> pa.RecordBatch:
+    """Labels a batch with `vector` and `reason`; a vector that must not decide alone, or is like no prototype, gets a reason and no label."""
+    reasons = batch.column("reason").to_pylist()
+    usable = np.array([reason is None for reason in reasons])
+    chosen = np.flatnonzero(usable)
+    found = label(from_binary(batch.column("vector").take(pa.array(chosen)), made.fields.shape[1]), made) if chosen.size else None
+    rows = [_row(batch, i, reason) for i, reason in enumerate(reasons)]
+    for at, i in enumerate(chosen.tolist()):
+        assert found is not None
+        rows[i].update(_label_of(found, at, disciplines, minimum))
+    return pa.RecordBatch.from_pylist(rows, schema=_SCHEMA)
+
+
+def _row(batch: pa.RecordBatch, i: int, reason: str | None) -> dict[str, Any]:
+    keys = {name: batch.column(name)[i].as_py() for name in ("item_id", "text_hash", "annotator", "item_kind")}
+    return {**keys, "reason": reason}
+
+
+def _label_of(found: Labels, at: int, disciplines: dict[str, str], minimum: float) -> dict[str, Any]:
+    score = float(found.score[at])
+    level = {"difficulty": int(found.difficulty[at]), "difficulty_score": float(found.difficulty_score[at])}
+    if score < minimum:
+        return {"reason": "low_score", "discipline_score": score, **level}
+    return {"field": found.field[at], "discipline": disciplines[found.field[at]], "discipline_score": score, **level}
+
+
+_SCHEMA = pa.schema(
+    [
+        *[(name, pa.string()) for name in ("item_id", "text_hash", "annotator", "item_kind", "discipline", "field")],
+        ("discipline_score", pa.float64()),
+        ("difficulty", pa.int32()),
+        ("difficulty_score", pa.float64()),
+        *[(name, pa.string()) for name in ("model", "prompt_id", "reason", "error")],
+    ]
+)
+
+
+def llm_menu(taxonomy: Taxonomy) -> dict[str, str]:
+    """Returns the menu of fields for the prompt: field id -> names and terms in both languages."""
+    return {f.id: f"{f.name_en} / {f.name_zh}: {', '.join(f.terms_en)}; {'、'.join(f.terms_zh)}" for f in taxonomy.fields}
+
+
+def _llm(job: Job, every: DataFrame) -> int:
+    from pyspark.sql import functions as F
+
+    model = job.config.llm.models.annotator
+    asking = Asking("annotate", model, job.config.annotate.params, {"fields": llm_menu(job.taxonomy)})
+    name = f"llm@1:{stable_id(model, repr(dict(asking.params)), repr(asking.shared), _prompts_id())[:8]}"
+    pending = _pending(job, every, name)
+    if pending.isEmpty():
+        return 0
+    rows = pending.select("item_id", "text_hash", "annotator", "item_kind", "text", "lang", F.lit(0).alias("sample"), F.col("item_id").alias("prefix"))
+    answers = ask(job, "annotate", rows, asking)
+    disciplines = {f.id: f.discipline for f in job.taxonomy.fields}
+
+    def reader(row: dict[str, Any], parsed: Parsed) -> list[dict[str, Any]]:
+        return [llm_row(row, parsed, disciplines)]
+
+    return job.tables.append("annotations", read_rows(answers, asking, reader, LABELS_DDL))
+
+
+def _prompts_id() -> str:
+    from udfs.tasks import TASKS
+
+    return TASKS["annotate"].prompts_id
+
+
+def llm_row(row: dict[str, Any], parsed: Parsed, disciplines: dict[str, str]) -> dict[str, Any]:
+    """Turns one answer of the LLM annotator into a row of `annotations`; an unusable one has a reason and no label."""
+    out = {name: row[name] for name in ("item_id", "text_hash", "annotator", "item_kind", "model", "prompt_id")}
+    if parsed.value is None:
+        return {**out, "reason": "llm_unusable", "error": parsed.error}
+    value = parsed.value
+    return {
+        **out,
+        "field": value["field"],
+        "discipline": disciplines[value["field"]],
+        "discipline_score": value["confidence"],
+        "difficulty": value["difficulty"],
+        "difficulty_score": float(value["difficulty"]),
+    }
+
+
+STEP = Step(
+    "annotate",
+    run,
+    reads=("documents", "curation", "refinements", "embeddings"),
+    writes=("annotations", "llm_calls"),
+    sections=("annotate", "embed"),
+)

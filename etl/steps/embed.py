@@ -1,0 +1,78 @@
+"""embed: a unit vector for every seed and refined question that has none yet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+
+from etl.items import items, seeds
+from etl.step import Job, Outcome, Step, count_reasons
+from udfs.embedding import EmbedSettings, embed_texts, load_model, to_binary
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+ROWS_DDL = (
+    "item_id string, role string, text_hash string, model string, vector binary, dim int, unknown_share double, cut boolean, reason string"
+)
+KEY = ["item_id", "role", "text_hash", "model"]
+
+
+def run(job: Job) -> Outcome:
+    """Embeds what is new. A row that its model can not read well has a reason beside its vector."""
+    from pyspark.sql import functions as F
+
+    config = job.config.embed
+    known = job.tables.read("embeddings").select(*KEY)
+    todo = items(job.tables, seeds(job.tables)).withColumn("model", F.lit(config.model)).join(known, KEY, "left_anti")
+    pending = job.tables.scratch("embed_items", todo)
+    n = pending.count()
+    if n == 0:
+        return Outcome(0, 0)
+    job.say(f"embedding {n} texts with {config.model}")
+    settings = EmbedSettings(model=config.model, device=config.device, batch_size=config.batch_size, threads=1)
+    max_unknown = config.max_unknown_share
+
+    def embed(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            yield embedded(batch, settings, max_unknown)
+
+    rows = pending.select("item_id", "role", "text_hash", "text").mapInArrow(embed, ROWS_DDL)
+    made = job.tables.append("embeddings", rows)
+    return _outcome(job, pending, n, made)
+
+
+def _outcome(job: Job, pending: DataFrame, n: int, made: int) -> Outcome:
+    new = job.tables.read("embeddings").join(pending.select(*KEY), KEY, "left_semi")
+    reasons = count_reasons(new)
+    without = {reason: count for reason, count in reasons.items() if reason == "no_vector"}
+    figures = {f"reason_{reason}": float(count) for reason, count in reasons.items()}
+    return Outcome(n, made - sum(without.values()), without, figures)
+
+
+def embedded(batch: pa.RecordBatch, settings: EmbedSettings, max_unknown: float) -> pa.RecordBatch:
+    """Embeds the column `text` of a batch; one row each, with a reason where the vector is missing or must not decide alone."""
+    made = embed_texts(load_model(settings), batch.column("text").to_pylist(), settings.batch_size)
+    failed = np.array([error is not None for error in made.error])
+    reason = np.where(
+        failed, "no_vector", np.where(made.unknown_share > max_unknown, "unknown_tokens", np.where(made.cut, "longer_than_window", ""))
+    )
+    return pa.RecordBatch.from_pydict(
+        {
+            "item_id": batch.column("item_id"),
+            "role": batch.column("role"),
+            "text_hash": batch.column("text_hash"),
+            "model": [settings.model] * batch.num_rows,
+            "vector": pa.array(to_binary(made.vectors), pa.binary(), mask=failed),
+            "dim": pa.array([made.vectors.shape[1]] * batch.num_rows, pa.int32()),
+            "unknown_share": made.unknown_share.astype(np.float64),
+            "cut": made.cut,
+            "reason": pa.array(reason.tolist(), pa.string(), mask=reason == ""),
+        }
+    )
+
+
+STEP = Step("embed", run, reads=("documents", "curation", "drafts", "refinements"), writes=("embeddings",), sections=("embed",))

@@ -1,0 +1,137 @@
+"""measure: the diversity of seeds and clean questions, per scope, in one pass over their vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+import pandas as pd
+import pyarrow as pa
+
+from etl.items import clean_questions, labels, unique_seeds
+from etl.step import Job, Outcome, Step
+from udfs.diversity import all_intervals, all_measures
+from udfs.embedding import from_binary
+from udfs.moments import Moments, merge, moments_of
+from udfs.text import stable_id
+from udfs.textstats import compression_ratio, distinct_n
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+INPUTS = ("documents", "curation", "qa", "embeddings", "duplicates", "annotations")
+MOMENTS_DDL = "items string, scope string, grp int, moments binary"
+MEASURES_DDL = "items string, scope string, metric string, value double, n bigint, params string, ci_low double, ci_high double"
+# distinct-n and the compression ratio need the texts themselves: so many of the lowest key hashes stand for a scope.
+TEXT_SAMPLE = 2000
+
+
+def run(job: Job) -> Outcome:
+    """Measures every scope of the config. Rows without a vector that may decide are left out, with the reason."""
+    versions = [f"{t}={job.tables.version(t)}" for t in INPUTS]
+    inputs_id = stable_id(job.config.fingerprint("measure", "embed"), *versions)
+    rows = job.tables.scratch("measure_rows", _rows(job))
+    counts = {bool(r["readable"]): r["count"] for r in rows.groupBy("readable").count().collect()}
+    scoped = _scoped(rows.where("readable"), list(job.config.measure.scopes))
+    job.say(f"measuring {counts.get(True, 0)} vectors")
+    measured = geometric(scoped, job.config.measure.groups).unionByName(textual(scoped))
+    made = job.tables.scratch("measure_values", measured)
+    from pyspark.sql import functions as F
+
+    written = 0 if made.isEmpty() else job.tables.append("diversity", made.withColumn("inputs_id", F.lit(inputs_id)))
+    dropped = {"no_readable_vector": counts[False]} if counts.get(False) else {}
+    return Outcome(sum(counts.values()), counts.get(True, 0), dropped, {"values": float(written)})
+
+
+def _rows(job: Job) -> DataFrame:
+    from pyspark.sql import functions as F
+
+    docs = unique_seeds(job.tables).selectExpr("doc_id AS item_id", "'documents' AS items", "text", "source", "CAST(NULL AS string) AS branch")
+    qa = clean_questions(job.tables).selectExpr("qa_id AS item_id", "'qa' AS items", "question AS text", "CAST(NULL AS string) AS source", "branch")
+    vectors = job.tables.read("embeddings").where(f"model = '{job.config.embed.model}'").select("item_id", "vector", "reason")
+    every = docs.unionByName(qa).join(labels(job.tables).select("item_id", "discipline", "difficulty"), "item_id", "left")
+    readable = F.col("vector").isNotNull() & F.col("reason").isNull()
+    return every.join(vectors, "item_id", "left").withColumn("readable", readable).drop("reason")
+
+
+def _scoped(rows: DataFrame, scopes: list[str]) -> DataFrame:
+    from pyspark.sql import functions as F
+
+    names = {
+        "all": F.lit("all"),
+        "discipline": F.concat(F.lit("discipline="), "discipline"),
+        "difficulty": F.concat(F.lit("difficulty="), "difficulty"),
+        "cell": F.concat(F.lit("cell="), "discipline", F.lit("/"), "difficulty"),
+        "source": F.concat(F.lit("source="), "source"),
+        "branch": F.concat(F.lit("branch="), "branch"),
+    }
+    wanted = F.explode(F.array(*[names[s] for s in scopes])).alias("scope")
+    return rows.select("items", "item_id", "text", "vector", wanted).where("scope IS NOT NULL")
+
+
+def geometric(scoped: DataFrame, groups: int) -> DataFrame:
+    """Returns the closed forms of all scopes; a worker holds the moments of one scope and group at a time."""
+    from pyspark.sql import functions as F
+
+    keyed = scoped.select("items", "scope", F.expr(f"pmod(xxhash64(item_id), {groups})").cast("int").alias("grp"), "vector")
+    sorted_rows = keyed.repartition("items", "scope", "grp").sortWithinPartitions("items", "scope", "grp")
+    moments = sorted_rows.mapInArrow(sum_moments, MOMENTS_DDL)
+    return moments.groupBy("items", "scope").applyInPandas(closed_forms, MEASURES_DDL)
+
+
+def sum_moments(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Sums vectors that come sorted by (items, scope, grp) to one row of moments per key."""
+    key: tuple[str, str, int] | None = None
+    total: Moments | None = None
+    for batch in batches:
+        frame = batch.select(["items", "scope", "grp"]).to_pandas()
+        vectors = batch.column("vector")
+        for now, rows in frame.groupby(["items", "scope", "grp"], sort=False).indices.items():
+            taken = vectors.take(pa.array(rows))
+            part = moments_of(from_binary(taken, len(taken[0].as_py()) // 2))
+            if now != key and key is not None and total is not None:
+                yield _moments_row(key, total)
+                total = None
+            key, total = now, part if total is None else total.add(part)
+    if key is not None and total is not None:
+        yield _moments_row(key, total)
+
+
+def _moments_row(key: tuple[str, str, int], total: Moments) -> pa.RecordBatch:
+    values = {"items": [key[0]], "scope": [key[1]], "grp": pa.array([key[2]], pa.int32()), "moments": [total.to_row()]}
+    return pa.RecordBatch.from_pydict(values)
+
+
+def closed_forms(rows: pd.DataFrame) -> pd.DataFrame:
+    """Turns the group moments of one scope into its measures, with jackknife intervals where they are defined."""
+    groups = [Moments.from_row(row) for row in rows.sort_values("grp")["moments"]]
+    total = merge(groups)
+    intervals = all_intervals(groups)
+    values = []
+    for metric, value in all_measures(total).items():
+        found = intervals.get(metric)
+        low, high = (found.low, found.high) if found else (None, None)
+        values.append((rows["items"].iloc[0], rows["scope"].iloc[0], metric, value, total.n, f"jackknife over {len(groups)} groups", low, high))
+    return pd.DataFrame(values, columns=["items", "scope", "metric", "value", "n", "params", "ci_low", "ci_high"])
+
+
+def textual(scoped: DataFrame) -> DataFrame:
+    """Returns distinct-1, distinct-2 and the compression ratio of a bounded sample of each scope's texts."""
+    from pyspark.sql import Window
+    from pyspark.sql import functions as F
+
+    lowest = Window.partitionBy("items", "scope").orderBy(F.xxhash64("item_id"), "item_id")
+    sample = scoped.select("items", "scope", "text", F.row_number().over(lowest).alias("_n")).where(f"_n <= {TEXT_SAMPLE}")
+    return sample.drop("_n").groupBy("items", "scope").applyInPandas(text_measures, MEASURES_DDL)
+
+
+def text_measures(rows: pd.DataFrame) -> pd.DataFrame:
+    """Measures the texts of one scope."""
+    texts = rows["text"].sort_values().tolist()
+    found = {"distinct_1": distinct_n(texts, 1), "distinct_2": distinct_n(texts, 2), "compression_ratio": compression_ratio(texts)}
+    params = f"up to {TEXT_SAMPLE} texts of the lowest key hashes"
+    values = [(rows["items"].iloc[0], rows["scope"].iloc[0], metric, value, len(texts), params, None, None) for metric, value in found.items()]
+    return pd.DataFrame(values, columns=["items", "scope", "metric", "value", "n", "params", "ci_low", "ci_high"])
+
+
+STEP = Step("measure", run, reads=INPUTS, writes=("diversity",), sections=("measure", "embed", "dedup"))

@@ -1,0 +1,65 @@
+"""refine: a second model checks each draft against its seed and corrects the answer, or rejects it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from etl.asking import ask, read_rows
+from etl.items import seeds
+from etl.step import Job, Outcome, Step, count_reasons
+from udfs.requests import Asking
+from udfs.tasks import Parsed
+from udfs.text import stable_id, text_hash
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+REFINEMENTS_DDL = (
+    "qa_id string, draft_id string, request_id string, question string, answer string, text_hash string, verdict string, "
+    "edits array<string>, status string, reason string, error string"
+)
+
+
+def run(job: Job) -> Outcome:
+    """Refines every draft that has no refinement by the present prompt and model."""
+    asking = Asking("refine", job.config.llm.models.refiner, job.config.refine.params)
+    todo = job.tables.scratch("refine_drafts", _drafts(job))
+    n = todo.count()
+    if n == 0:
+        return Outcome(0, 0)
+    rows = job.tables.scratch("refine_rows", read_rows(ask(job, "refine", todo, asking), asking, refinement_rows, REFINEMENTS_DDL))
+    fresh = job.tables.scratch("refine_new", rows.join(job.tables.read("refinements").select("qa_id"), "qa_id", "left_anti"))
+    made = 0 if fresh.isEmpty() else job.tables.append("refinements", fresh)
+    dropped = count_reasons(rows)
+    return Outcome(n, rows.where("status = 'ok'").count(), dropped, {"new_refinements": float(made)})
+
+
+def _drafts(job: Job) -> DataFrame:
+    from pyspark.sql import functions as F
+
+    texts = seeds(job.tables).select(F.col("doc_id").alias("seed_id"), "text")
+    drafts = job.tables.read("drafts").where("status = 'ok'").withColumn("seed_id", F.col("seed_ids")[0])
+    return drafts.join(texts, "seed_id", "left").select(
+        "draft_id", "question", "answer", "lang", "text", F.lit(0).alias("sample"), F.col("seed_id").alias("prefix")
+    )
+
+
+def refinement_rows(row: dict[str, Any], parsed: Parsed) -> list[dict[str, Any]]:
+    """Turns one answer into a row of `refinements`; the draft's question stays, its answer is replaced."""
+    out = {
+        "qa_id": stable_id(row["draft_id"], row["request_id"]),
+        "draft_id": row["draft_id"],
+        "request_id": row["request_id"],
+        "question": row["question"],
+        "text_hash": text_hash(row["question"]),
+    }
+    if parsed.value is None:
+        return [{**out, "status": "rejected", "reason": "llm_unusable", "error": parsed.error}]
+    value = parsed.value
+    out |= {"verdict": value["verdict"], "edits": value["edits"]}
+    if value["verdict"] == "reject":
+        return [{**out, "status": "rejected", "reason": "refiner_rejected", "error": value["reason"]}]
+    return [{**out, "answer": value["answer"], "status": "ok"}]
+
+
+STEP = Step("refine", run, reads=("drafts", "documents", "curation"), writes=("refinements", "llm_calls"), sections=("refine",))

@@ -1,0 +1,91 @@
+"""synthesize: draws seeds for every cell of the plan and asks the teacher for graded questions about them."""
+
+from __future__ import annotations
+
+from functools import reduce
+from typing import TYPE_CHECKING, Any
+
+from etl.asking import ask, read_rows
+from etl.items import labels, needed_id, unique_seeds
+from etl.step import Job, Outcome, Step, count_reasons
+from udfs.requests import Asking
+from udfs.tasks import Parsed
+from udfs.text import stable_id
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+BRANCHES = ("multi_grade", "high_difficulty")
+DRAFTS_DDL = (
+    "draft_id string, request_id string, ordinal int, plan_id string, seed_ids array<string>, lang string, branch string, grade string, "
+    "discipline string, target_difficulty int, question string, answer string, form string, status string, reason string, error string, escalation int"
+)
+
+
+def run(job: Job) -> Outcome:
+    """Asks for the plan's questions; a request that gives none is a rejected row with the reason."""
+    draws = job.tables.scratch("synthesize_draws", draw_seeds(job))
+    answered = [_branch(job, draws, branch) for branch in BRANCHES]
+    rows = job.tables.scratch("synthesize_rows", reduce(lambda a, b: a.unionByName(b), answered))
+    new = rows.join(job.tables.read("drafts").select("draft_id"), "draft_id", "left_anti").dropDuplicates(["draft_id"])
+    fresh = job.tables.scratch("synthesize_new", new)
+    made = 0 if fresh.isEmpty() else job.tables.append("drafts", fresh)
+    asked = draws.count()
+    dropped = count_reasons(rows.dropDuplicates(["request_id", "status", "seed_ids", "grade"]).where("status = 'rejected'"))
+    return Outcome(asked, asked - sum(dropped.values()), dropped, {"new_drafts": float(made)})
+
+
+def draw_seeds(job: Job) -> DataFrame:
+    """Returns one row per request: seed, cell, branch, grade, sample.
+
+    Each cell draws its seeds with the lowest hashes first, each again only once all have served, and no seed more often than `max_seed_uses`.
+    """
+    from pyspark.sql import Window
+    from pyspark.sql import functions as F
+
+    config = job.config.synthesize
+    plan_id = needed_id(job.tables, "plan_id", "plan")
+    plan = job.tables.read("allocation").where(f"plan_id = '{plan_id}' AND target_tokens > 0")
+    per_request = config.tokens_per_question * config.questions_per_request
+    cells = plan.withColumn("requests", F.ceil(F.col("target_tokens") / per_request)).drop("weight", "explanation")
+    labelled = unique_seeds(job.tables).withColumnRenamed("doc_id", "item_id").join(
+        labels(job.tables).select("item_id", "discipline", "difficulty"), "item_id"
+    )
+    uses = labelled.withColumn("sample", F.explode(F.sequence(F.lit(0), F.lit(config.max_seed_uses - 1))))
+    drawn = uses.join(cells, ["discipline", "difficulty"])
+    order = Window.partitionBy("discipline", "difficulty", "branch", "grade").orderBy("sample", F.xxhash64("item_id", "grade"), "item_id")
+    picked = drawn.withColumn("_n", F.row_number().over(order)).where("_n <= requests")
+    return picked.select(
+        "plan_id", "item_id", "lang", "text", "discipline", "branch", "grade", "sample",
+        F.col("difficulty").alias("target_difficulty"),
+        F.lit(config.questions_per_request).alias("n"),
+        F.col("item_id").alias("prefix"),
+    )
+
+
+def _branch(job: Job, draws: DataFrame, branch: str) -> DataFrame:
+    asking = Asking(branch, job.config.llm.models.teacher, job.config.synthesize.params)
+    answers = ask(job, f"synthesize_{branch}", draws.where(f"branch = '{branch}'"), asking)
+    return read_rows(answers, asking, draft_rows, DRAFTS_DDL)
+
+
+def draft_rows(row: dict[str, Any], parsed: Parsed) -> list[dict[str, Any]]:
+    """Turns one answer into rows of `drafts`: one per question, or a rejected one with the reason."""
+    shared = {name: row[name] for name in ("request_id", "plan_id", "lang", "branch", "grade", "discipline", "target_difficulty")}
+    shared |= {"seed_ids": [row["item_id"]], "escalation": 0}
+    if parsed.value is None:
+        draft_id = stable_id(row["request_id"], "none")
+        return [{**shared, "draft_id": draft_id, "status": "rejected", "reason": "llm_unusable", "error": parsed.error}]
+    return [
+        {**shared, "draft_id": stable_id(row["request_id"], str(i)), "ordinal": i, "status": "ok", **pair}
+        for i, pair in enumerate(parsed.value)
+    ]
+
+
+STEP = Step(
+    "synthesize",
+    run,
+    reads=("documents", "curation", "annotations", "allocation"),
+    writes=("drafts", "llm_calls"),
+    sections=("synthesize", "plan"),
+)

@@ -1,0 +1,91 @@
+"""MLflow: one run per pipeline run, a child per step, logged from the driver only. Paid work never hangs on it."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from etl.config import Config
+from etl.step import Outcome
+
+
+class Tracker:
+    """Logs to MLflow when `mlflow.enabled`; does nothing otherwise. `run_id` is the MLflow id of the pipeline run, or None."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._mlflow: Any = None
+        self.run_id: str | None = None
+
+    def _uri(self) -> str:
+        given = self._config.mlflow.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
+        if given:
+            return given
+        warehouse = self._config.tables.warehouse
+        local = Path(str(warehouse)) if warehouse and "://" not in warehouse else Path()
+        local.mkdir(parents=True, exist_ok=True)
+        return f"sqlite:///{local.absolute()}/mlflow.db"
+
+    @contextmanager
+    def run(self, run_id: str) -> Iterator[None]:
+        """Opens the pipeline's MLflow run and logs the configuration's main settings."""
+        if not self._config.mlflow.enabled:
+            yield
+            return
+        import logging
+
+        warnings.filterwarnings("ignore", module="mlflow")
+        logging.getLogger("alembic").setLevel(logging.ERROR)
+        logging.getLogger("mlflow").setLevel(logging.ERROR)
+        import mlflow
+
+        self._mlflow = mlflow
+        uri = self._uri()
+        mlflow.set_tracking_uri(uri)
+        self._experiment()
+        with mlflow.start_run(run_name=f"{self._config.run.name}-{run_id}") as run:
+            self.run_id = run.info.run_id
+            mlflow.set_tags({"boostqa.run_id": run_id})
+            mlflow.log_params(parameters(self._config))
+            yield
+
+    def _experiment(self) -> None:
+        name = self._config.mlflow.experiment
+        if self._mlflow.get_experiment_by_name(name) is None:
+            warehouse = self._config.tables.warehouse
+            where = f"{Path(warehouse).absolute()}/mlflow-artifacts" if warehouse and "://" not in warehouse else None
+            self._mlflow.create_experiment(name, artifact_location=where if self._uri().startswith("sqlite") else None)
+        self._mlflow.set_experiment(name)
+
+    def step(self, name: str, attempt: int, outcome: Outcome, seconds: float) -> str | None:
+        """Logs one step as a child run; returns its id."""
+        if self._mlflow is None:
+            return None
+        with self._mlflow.start_run(run_name=f"{name}-{attempt}", nested=True) as child:
+            figures = {"rows_in": outcome.rows_in, "rows_out": outcome.rows_out, "seconds": seconds, **outcome.figures}
+            figures |= {f"dropped_{reason}": count for reason, count in outcome.dropped.items()}
+            self._mlflow.log_metrics({key: float(value) for key, value in figures.items()})
+            self._mlflow.set_tags({f"boostqa.{key}": value for key, value in outcome.ids.items()})
+            return str(child.info.run_id)
+
+    def artifact(self, path: str) -> None:
+        """Logs a file with the pipeline's run."""
+        if self._mlflow is not None:
+            self._mlflow.log_artifact(path)
+
+
+def parameters(config: Config) -> dict[str, str]:
+    """Returns the settings that a run is compared by, flat and short; no address of an endpoint, and never a secret."""
+    picked = {
+        "seed": config.run.seed,
+        "sources": ",".join(s.name for s in config.sources),
+        "embed.model": config.embed.model,
+        "dedup.threshold": config.dedup.threshold,
+        "plan.total_tokens": config.plan.total_tokens,
+        **{f"llm.{role}": model for role, model in config.llm.models.model_dump().items()},
+    }
+    return {key: str(value)[:500] for key, value in picked.items()}

@@ -1,0 +1,1 @@
+"""Column functions of boostqa: pure numpy, pandas and Arrow code that needs no Spark session."""

@@ -1,0 +1,89 @@
+"""What every LLM engine takes and gives: chat requests in, chat results out.
+
+An engine is made inside a Spark worker from a small picklable `EngineSpec` by `udfs.engines.load_engine`, and lives as
+long as the worker.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+Message = dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class ChatRequest:
+    """One question to a model. `request_id` is the ledger's key and also names the row in every log line.
+
+    `params` are sampling parameters as the OpenAI API names them (`temperature`, `max_tokens`, ...); `json_schema` asks
+    for structured output where the server has it.
+    """
+
+    request_id: str
+    model: str
+    messages: tuple[Message, ...]
+    params: Mapping[str, Any] = field(default_factory=dict)
+    json_schema: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ChatResult:
+    """What became of one request.
+
+    `status` is `ok` (an answer arrived; it may still be cut, see `finish_reason`), or `failed` (this row can not
+    succeed: `error` says why). Token counts are the server's; 0 where it gave none. `attempts` counts the HTTP requests
+    sent, `latency_s` the seconds of the last one.
+    """
+
+    request_id: str
+    status: str
+    response: str = ""
+    reasoning: str = ""
+    finish_reason: str = ""
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    latency_s: float = 0.0
+    attempts: int = 1
+    error: str = ""
+    served_model: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSpec:
+    """How to make an engine: small, picklable, without secrets (the key is read from the environment variable
+    `api_key_env` in the worker).
+
+    `max_in_flight`, `rpm` and `tpm` are this worker's share of the run's global bounds; 0 means no limit for the two
+    rates. `request_timeout_s` bounds one HTTP request, `deadline_s` all tries of one request together.
+    """
+
+    kind: str = "openai"
+    base_urls: tuple[str, ...] = ()
+    api_key_env: str = "OPENAI_API_KEY"
+    max_in_flight: int = 8
+    rpm: int = 0
+    tpm: int = 0
+    request_timeout_s: float = 120.0
+    deadline_s: float = 600.0
+    max_attempts: int = 6
+
+
+class FatalEngineError(RuntimeError):
+    """The endpoint refuses every request (wrong key, wrong model, wrong address): stop the run and show the server's
+    words.
+    """
+
+
+class Engine(Protocol):
+    """Answers chat requests. Results come in the order of completion; match them by `request_id`."""
+
+    def complete(self, requests: list[ChatRequest]) -> list[ChatResult]:
+        """Answers all requests; one result per request. Raises FatalEngineError when no request can succeed."""
+
+    def stream(self, requests: Iterable[ChatRequest]) -> AsyncIterator[ChatResult]:
+        """Yields each result as soon as it is there. Raises FatalEngineError when no request can succeed."""
+
+    def close(self) -> None:
+        """Releases connections or memory. Safe to call twice."""

@@ -1,0 +1,48 @@
+"""What a stand-in teacher can be told to do wrong, and for which request it does it."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+KINDS = ("error_500", "error_429", "reset", "hang", "cut", "garbage", "empty", "wrong_schema")
+
+
+@dataclass(frozen=True, slots=True)
+class Faults:
+    """Settings of a stand-in teacher, also by flags of its command and by `POST /faults`.
+
+    The eight shares from `error_500` to `wrong_schema` are each 0..1 and together at most 1. `retry_after_s` goes with
+    each 429. `max_context` bounds a prompt's tokens (0: no bound). `key`, if set, is asked of every client.
+    """
+
+    latency_s: float = 0.0
+    error_500: float = 0.0
+    error_429: float = 0.0
+    reset: float = 0.0
+    hang: float = 0.0
+    cut: float = 0.0
+    garbage: float = 0.0
+    empty: float = 0.0
+    wrong_schema: float = 0.0
+    retry_after_s: float = 0.0
+    hang_s: float = 60.0
+    max_context: int = 0
+    no_response_format: bool = False
+    key: str = ""
+    seed: int = 0
+
+    def choose(self, body: bytes, seen: int) -> str:
+        """Names the fault for the `seen`-th time (from 0) that this body arrives, or an empty text.
+
+        It depends on nothing else, so that a run with many clients meets the same faults as one with few, and a retry
+        may succeed.
+        """
+        digest = hashlib.sha256(f"{self.seed}/{seen}/".encode() + body).digest()
+        point = int.from_bytes(digest[:8], "big") / 2**64
+        for kind in KINDS:
+            share = getattr(self, kind)
+            if point < share:
+                return kind
+            point -= share
+        return ""

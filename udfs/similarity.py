@@ -1,0 +1,133 @@
+"""Which pairs of vectors are at or over a cosine: found in float32 at full speed, decided in float64 in a fixed order.
+
+A float32 product changes in its last digits with the shape of the block. So it only proposes pairs, and each proposed
+pair's cosine is computed again row by row: the answer is the same for every split and order of the rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+Vectors = NDArray[np.floating]
+Pairs = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]
+
+# A float32 score this close to a boundary decides nothing (float32 products of unit vectors are right to about 1e-6).
+MARGIN = 1e-4
+# Values cast to float64 at a time: 16 MiB a copy.
+_EXACT_VALUES = 1 << 21
+
+
+def pairs_over(left: Vectors, right: Vectors | None, threshold: float, block: int = 2048) -> Pairs:
+    """Finds all pairs whose cosine is at or over the threshold.
+
+    `left` has shape (n, d), `right` (m, d), in any float type and of any length but zero. With `right` None, `left` is
+    compared with itself and each pair comes once, as i < j. Returns (i, j, cosine), each of shape (p,), in order of i,
+    then j. Raises ValueError, naming the row, for a vector of zeros, NaN or infinity. Memory grows with p: where most
+    rows are alike, collapse first or take `pair_blocks`.
+    """
+    found = list(pair_blocks(left, right, threshold, block))
+    if not found:
+        return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64), np.empty(0)
+    i, j, cosine = (np.concatenate(part) for part in zip(*found, strict=True))
+    order = np.lexsort((j, i))
+    return i[order], j[order], cosine[order]
+
+
+def pair_blocks(left: Vectors, right: Vectors | None, threshold: float, block: int = 2048) -> Iterator[Pairs]:
+    """Yields what `pairs_over` returns, in parts of bounded size and no particular order.
+
+    Besides one float32 copy of the vectors, memory is bounded by block * block scores, however many pairs match.
+    """
+    unit_left = unit_rows(left, "left")
+    other, unit_other = (left, unit_left) if right is None else (right, unit_rows(right, "right"))
+    if left.shape[1] != other.shape[1]:
+        raise ValueError(f"left has {left.shape[1]} columns, right {other.shape[1]}: were they made by the same model?")
+    for a in range(0, len(left), block):
+        for b in range(a if right is None else 0, len(other), block):
+            i, j = np.nonzero(unit_left[a : a + block] @ unit_other[b : b + block].T >= threshold - MARGIN)
+            i, j = i + a, j + b
+            if right is None:
+                i, j = i[i < j], j[i < j]
+            yield from _decided(left, other, (i, j), threshold)
+
+
+def cosines(a: Vectors, b: Vectors) -> NDArray[np.float64]:
+    """Computes the cosine of each row of a with the same row of b, in float64. Shapes (p, d); returns shape (p,).
+
+    The same two rows give the same bits in any batch and in either order; equal rows give exactly 1.
+    """
+    return np.asarray(row_dots(a, b) / np.sqrt(row_dots(a, a) * row_dots(b, b)))
+
+
+def row_dots(a: Vectors, b: Vectors) -> NDArray[np.float64]:
+    """Computes the dot product of each row of a with the same row of b, in float64. Shapes (p, d); returns shape (p,).
+
+    The order of addition depends on d alone, so the rows around a row don't change its result.
+    """
+    # Not a BLAS product, whose order of addition depends on the block, nor einsum, whose loop does.
+    products = np.multiply(a, b, dtype=np.float64, order="C")
+    return np.asarray(products.sum(axis=1))
+
+
+def paired_dots(a: Vectors, b: Vectors, i: NDArray[np.int64], j: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Computes `row_dots` of rows i[p] of a with rows j[p] of b, for any number of pairs in bounded memory.
+
+    Shape (p,).
+    """
+    out = np.empty(i.size)
+    for part in _parts(i.size, a.shape[1]):
+        out[part] = row_dots(a[i[part]], b[j[part]])
+    return out
+
+
+def unit_rows(vectors: Vectors, name: str = "vectors", first_row: int = 0) -> NDArray[np.float32]:
+    """Scales each row of an (n, d) array to length 1, as float32. Raises ValueError for zeros, NaN or infinity.
+
+    The error names the array and the row, counted from `first_row` where the array is a slice of a longer one.
+    """
+    if vectors.ndim != 2:
+        raise ValueError(f"{name} must have two dimensions (rows, columns), not {vectors.ndim}.")
+    unit = np.empty(vectors.shape, dtype=np.float32)
+    for part in _parts(*vectors.shape):
+        lengths = np.sqrt(row_dots(vectors[part], vectors[part]))
+        bad = np.flatnonzero(~(np.isfinite(lengths) & (lengths > 0)))
+        if bad.size:
+            row = first_row + part.start + int(bad[0])
+            what = "is all zeros" if lengths[bad[0]] == 0 else "holds NaN or infinity"
+            raise ValueError(f"{name}: row {row} {what}. Give such rows a reason and leave them out before comparing.")
+        unit[part] = vectors[part] / lengths[:, None]
+    return unit
+
+
+def collapse_identical(vectors: Vectors) -> NDArray[np.int64]:
+    """Finds for each row of an (n, d) array the first row with exactly the same values (itself, if first). Shape (n,).
+
+    Compare only the rows that give themselves, and give each other row the fate of its representative (not just an edge
+    to it: once the representative is removed, such a row would look kept). With rows in priority order this changes no
+    survivor.
+    """
+    if vectors.size == 0:
+        return np.zeros(len(vectors), dtype=np.int64)
+    # Adding zero turns -0.0 into 0.0, which equals it but has other bytes.
+    plain = np.ascontiguousarray(vectors + vectors.dtype.type(0))
+    rows = plain.view(np.dtype((np.void, plain.shape[1] * plain.itemsize))).ravel()
+    _, first, group = np.unique(rows, return_index=True, return_inverse=True)
+    return np.asarray(first[group].astype(np.int64))
+
+
+def _decided(left: Vectors, right: Vectors, found: tuple[NDArray[np.int64], ...], threshold: float) -> Iterator[Pairs]:
+    i, j = found
+    for part in _parts(i.size, left.shape[1]):
+        cosine = cosines(left[i[part]], right[j[part]])
+        over = cosine >= threshold
+        if over.any():
+            yield i[part][over], j[part][over], cosine[over]
+
+
+def _parts(count: int, dim: int) -> Iterator[slice]:
+    step = max(1, _EXACT_VALUES // max(1, dim))
+    for start in range(0, count, step):
+        yield slice(start, min(start + step, count))
