@@ -20,7 +20,7 @@ class Endpoint:
         if self._llm.endpoint == "urls":
             return list(self._llm.base_urls)
         if self._teacher is None:
-            from udfs.engines.teacher import start_teacher
+            from udfs.engines.teacher_process import start_teacher
 
             self._teacher = start_teacher()
         return [self._teacher.base_url]

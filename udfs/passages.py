@@ -89,7 +89,7 @@ class _Splitter:
         left = sum(self.sizes[piece] + 1 for piece in pieces)  # 1 for the whitespace between
         begin = 0
         while begin < len(pieces):
-            share = left / math.ceil((left - 1) / self.max_tokens)
+            share = left / max(1, math.ceil((left - 1) / self.max_tokens))
             end, size = begin + 1, self.sizes[pieces[begin]] + 1
             while end < len(pieces):
                 more = self.sizes[pieces[end]] + 1

@@ -25,7 +25,7 @@ def _number(first: str, rest: str) -> re.Pattern[str]:
 
 
 _EMAIL = re.compile(
-    r"(?<![\w.%+\-])[A-Za-z0-9_][A-Za-z0-9._%+\-]{0,63}@(?:[A-Za-z0-9](?:[A-Za-z0-9\-]{0,61}[A-Za-z0-9])?\.){1,8}"
+    r"(?<![A-Za-z0-9_.%+\-])[A-Za-z0-9_][A-Za-z0-9._%+\-]{0,63}@(?:[A-Za-z0-9](?:[A-Za-z0-9\-]{0,61}[A-Za-z0-9])?\.){1,8}"
     r"(?!(?:png|jpe?g|gif|svg|webp|css|js|py|html?)\b)[A-Za-z]{2,24}(?![A-Za-z0-9\-])"
 )
 _CN_ID = _number("1-8", r"[0-9]{5}(?:19|20)[0-9]{9}[0-9Xx]")

@@ -22,8 +22,6 @@ from udfs.characters import (
     UNSPACED,
     Characters,
     Floats,
-    Hashes,
-    Ints,
     Mask,
     between,
     chunks,
@@ -31,7 +29,7 @@ from udfs.characters import (
     share,
     span_hashes,
 )
-from udfs.ngrams import unit_hashes
+from udfs.repetition import Units, repeats
 
 Values = dict[str, Floats]
 
@@ -58,9 +56,9 @@ class QualitySettings:
 
     Lengths are in units. A bound `*_unspaced` stands for texts mainly in an unspaced script. Rules on repetition and on
     a language's words leave texts of under `long_enough` units alone, rules on lines those of under 5 lines. The shares
-    are wider than Gopher's, which are for whole web pages: a passage of formulas, code or statutes repeats and abbreviates
-    more. Measured on 11 collections of textbooks, exams, statutes and algorithm notes cut at 512 tokens, these bounds drop
-    0 to 6 % of the passages for other reasons than length, mostly markup, tables, code and formulas.
+    are wider than Gopher's, which are for whole web pages: formulas, code and statutes repeat and abbreviate more.
+    On passages of 512 tokens from 11 collections (textbooks, exams, statutes, classics, algorithm notes) these bounds
+    drop 0 to 6 % for other reasons than length, mostly markup, tables, code and formulas.
     """
 
     min_units: int = 20
@@ -166,7 +164,7 @@ def _min_units(values: Mapping[str, Floats], settings: QualitySettings) -> Float
 def _measure(characters: Characters) -> Values:
     visible = ~characters.has(SPACE)
     n_visible = characters.count(visible)
-    units = _Units.of(characters)
+    units = Units.of(characters)
     n_units = np.bincount(units.owner, minlength=len(characters.begins))
     n_single = np.bincount(units.owner[units.single], minlength=len(n_units))
     word_chars = characters.count(characters.has(LETTER | MARK | DIGIT) & ~characters.has(UNSPACED))
@@ -198,7 +196,7 @@ def _line_values(characters: Characters, visible: Mask) -> Values:
     first, last = rank[begins], rank[np.concatenate((breaks, [len(visible)]))]
     owner, first, last = (array[last > first] for array in (owner, first, last))
     codes = characters.codes[visible]
-    again, _ = _repeats(owner, span_hashes(scramble(codes), first, last))
+    again, _ = repeats(owner, span_hashes(scramble(codes), first, last))
     dots = between(codes == ord("."), np.maximum(first, last - 3), last) == 3
     bullets = np.isin(codes[first], [ord(sign) for sign in BULLETS])
     n_lines = np.bincount(owner, minlength=n)
@@ -209,69 +207,3 @@ def _line_values(characters: Characters, visible: Mask) -> Values:
         "bullet_line_share": share(np.bincount(owner[bullets], minlength=n), n_lines),
         "ellipsis_line_share": share(np.bincount(owner[dots | (codes[last - 1] == ord("…"))], minlength=n), n_lines),
     }
-
-
-@dataclass(frozen=True, slots=True)
-class _Units:
-    """The units of n texts: owner, hash, and whether it is one unspaced character, each (u,)."""
-
-    n_texts: int
-    owner: Ints
-    hashes: Hashes
-    single: Mask
-
-    @classmethod
-    def of(cls, characters: Characters) -> _Units:
-        begins, ends = characters.units()
-        single = (characters.classes[begins] & UNSPACED) > 0
-        return cls(len(characters.begins), characters.owners(begins), unit_hashes(characters, begins, ends), single)
-
-    def repeated(self, n: int) -> Ints:
-        """For each text the units inside an n-gram that stood before, each unit counted once."""
-        first, last, hashes = self._grams(n)
-        again, _ = _repeats(self.owner[first], hashes)
-        depth = np.zeros(len(self.owner) + 1, dtype=np.int64)
-        np.add.at(depth, first[again], 1)
-        np.add.at(depth, last[again], -1)
-        covered = np.cumsum(depth[:-1]) > 0
-        return np.bincount(self.owner[covered], minlength=self.n_texts)
-
-    def most_frequent(self, n: int) -> Floats:
-        """For each text the units of its most frequent n-gram that occurs twice or more, at most all units."""
-        first, last, hashes = self._grams(n)
-        again, times = _repeats(self.owner[first], hashes)
-        most = np.zeros(self.n_texts)
-        np.maximum.at(most, self.owner[first[again]], (times * (last - first))[again])
-        capped: Floats = np.minimum(most, np.bincount(self.owner, minlength=self.n_texts))
-        return capped
-
-    def distinct(self, wanted: Sequence[str]) -> Floats:
-        """How many of the wanted words each text has."""
-        characters = Characters.of(wanted)
-        found = [
-            np.bincount(self.owner[self.hashes == one], minlength=self.n_texts) > 0
-            for one in unit_hashes(characters, characters.begins, characters.ends)
-        ]
-        return np.sum(found, axis=0, dtype=np.float64)
-
-    def _grams(self, n: int) -> tuple[Ints, Ints, Hashes]:
-        """First unit, end and hash of each n-gram inside one text."""
-        lengths = np.where(self.single, 2 * n, n)
-        first = np.flatnonzero(np.arange(len(lengths)) + lengths <= len(lengths))
-        last = first + lengths[first]
-        inside = self.owner[first] == self.owner[last - 1]
-        first, last = first[inside], last[inside]
-        return first, last, span_hashes(self.hashes, first, last)
-
-
-def _repeats(owner: Ints, hashes: Hashes) -> tuple[Mask, Ints]:
-    """Which entries equal an earlier one of the same owner, and how often each one's value occurs there."""
-    keys = hashes ^ scramble(owner.astype(np.uint64))
-    order = np.argsort(keys, kind="stable")
-    starts = np.flatnonzero(np.concatenate(([True], keys[order][1:] != keys[order][:-1]))) if len(keys) else order
-    again = np.ones(len(keys), dtype=bool)
-    again[order[starts]] = False
-    times = np.empty(len(keys), dtype=np.int64)
-    sizes = np.diff(np.append(starts, len(keys)))
-    times[order] = np.repeat(sizes, sizes)
-    return again, times

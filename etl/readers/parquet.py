@@ -25,6 +25,8 @@ def read_parquet(stream: ByteStream, _options: ReadOptions) -> Iterator[Record |
     try:
         file = pq.ParquetFile(cast(BinaryIO, stream), page_checksum_verification=True)
         sizes = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
+        if sum(sizes) != file.metadata.num_rows:
+            raise ValueError(f"its footer says {file.metadata.num_rows} rows and its row groups say {sum(sizes)}")
     except StorageError:
         raise
     except (*_DAMAGE, AttributeError) as error:
@@ -38,6 +40,7 @@ def read_parquet(stream: ByteStream, _options: ReadOptions) -> Iterator[Record |
 
 def _read_group(file: pq.ParquetFile, group: int, start: int, size: int) -> Iterator[Record | BadRecord]:
     done = 0
+    error: BaseException | str = "it ends too early"
     try:
         for batch in file.iter_batches(_BATCH_ROWS, row_groups=[group]):
             for row in _rows(batch, start + done):
@@ -45,9 +48,10 @@ def _read_group(file: pq.ParquetFile, group: int, start: int, size: int) -> Iter
                 done += 1
     except StorageError:
         raise
-    except _DAMAGE as error:
-        for index in range(start + done, start + size):
-            yield BadRecord(str(index), "unreadable", f"row group {group} is damaged: {error}")
+    except _DAMAGE as damage:
+        error = damage
+    for index in range(start + done, start + size):
+        yield BadRecord(str(index), "unreadable", f"row group {group} is damaged: {error}")
 
 
 def _rows(batch: pa.RecordBatch, start: int) -> list[Record | BadRecord]:

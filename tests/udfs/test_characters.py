@@ -78,7 +78,10 @@ def test_a_span_has_the_same_hash_wherever_it_lies(body: bytes, before: bytes, a
 
 def test_span_hashes_are_the_same_on_any_machine() -> None:
     values = scramble(np.frombuffer(b"boostqa", dtype=np.uint8))
-    assert span_hashes(values, np.array([0, 5]), np.array([5, 7])).tolist() == [1269931264972188563, 6653939386629236645]
+    assert span_hashes(values, np.array([0, 5]), np.array([5, 7])).tolist() == [
+        1269931264972188563,
+        6653939386629236645,
+    ]
 
 
 def test_lone_surrogates_are_broken_characters() -> None:

@@ -97,11 +97,11 @@ def test_marks_stay_with_their_letter() -> None:
 
 def test_a_counter_that_is_not_additive_still_gets_its_bound() -> None:
     def dearer_together(texts: list[str]) -> list[int]:
-        return [len(text.split()) + 3 * text.count("\n\n") for text in texts]
+        return [len(text.split()) + 5 * text.count("\n\n") for text in texts]
 
-    passages = split_passages("\n\n".join(sentence(3, mark) for mark in "abcdefgh"), 10, dearer_together)
+    passages = split_passages("\n\n".join(sentence(3, mark) for mark in "abcdefg"), 10, dearer_together)
     assert all(passage.n_tokens <= 10 for passage in passages)
-    assert sum(len(passage.text.split()) for passage in passages) == 24
+    assert sum(len(passage.text.split()) for passage in passages) == 21
 
 
 def test_bounds_that_cannot_be_kept_are_errors() -> None:
@@ -118,3 +118,10 @@ def test_real_books_are_split_without_loss() -> None:
         passages = split_passages(text, 300, approx)
         assert "".join("".join(p.text.split()) for p in passages) == "".join(text.split())
         assert max(passage.n_tokens for passage in passages) <= 300
+
+
+def test_parts_without_tokens_are_kept_too() -> None:
+    def letters(texts: list[str]) -> list[int]:
+        return [sum(char.isalpha() for char in text) for text in texts]
+
+    assert bodies(split_passages("aaaa\n\nbbbb\n\n...", 4, letters)) == ["aaaa", "bbbb", "..."]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncGenerator, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from udfs.engines.blocking import run_blocking
@@ -12,9 +12,8 @@ from udfs.engines.endpoints import check_urls, hide_key, make_client, read_key, 
 from udfs.engines.limits import AdaptiveLimit, Balancer, Pace
 from udfs.engines.protocol import ChatRequest, ChatResult, EngineSpec, FatalEngineError
 from udfs.engines.retries import Action, Backoff, Refusal, Verdict, judge
-from udfs.engines.wire import Reply, read_reply, request_body
+from udfs.engines.wire import Reply, read_reply, request_body, worst_tokens
 
-DEFAULT_MAX_TOKENS = 1024  # what the token rate reserves for an answer whose length the request does not bound
 REST_S = 5.0  # how long an address with nobody behind it is left alone
 
 
@@ -41,7 +40,7 @@ class OpenAIEngine:
 
         return run_blocking(collect())
 
-    async def stream(self, requests: Iterable[ChatRequest]) -> AsyncIterator[ChatResult]:
+    async def stream(self, requests: Iterable[ChatRequest]) -> AsyncGenerator[ChatResult, None]:
         """Yields each result as soon as it is there, and takes requests from the iterable only as places become free.
 
         Raises FatalEngineError when no request can succeed; answers that were on their way are yielded before.
@@ -123,7 +122,7 @@ class _Session:
         self._sending: set[asyncio.Task[ChatResult] | None] = set()
 
     def drop_waiting(self, tasks: Iterable[asyncio.Task[ChatResult]]) -> None:
-        """Cancels the requests that are not at a server now; the others may be paid already and are worth waiting for."""
+        """Cancels the requests that are not at a server now; the others may be paid already, so they go on."""
         for task in tasks:
             if task not in self._sending:
                 task.cancel()
@@ -154,15 +153,16 @@ class _Session:
                 await asyncio.sleep(wait)
 
     def _gave_up(self, progress: _Progress, wait: float) -> str:
+        tries = "1 try" if progress.attempts == 1 else f"{progress.attempts} tries"
         if progress.attempts >= self._spec.max_attempts:
-            return f"gave up after {progress.attempts} tries"
+            return f"gave up after {tries}"
         if time.monotonic() + wait - progress.started > self._spec.deadline_s:
-            return f"the deadline of {self._spec.deadline_s:g} s passed after {progress.attempts} tries"
+            return f"the deadline of {self._spec.deadline_s:g} s leaves no time for more than {tries}"
         return ""
 
     async def _ask(self, progress: _Progress) -> Verdict | None:
         """Sends one HTTP request in its place under the bounds. Returns None for a usable answer."""
-        reserved = _worst_tokens(progress.request)
+        reserved = worst_tokens(progress.request)
         await self._requests.wait()
         await self._tokens.wait(reserved)
         epoch = await self._limit.acquire()
@@ -212,9 +212,9 @@ class _Session:
         if verdict.action is Action.ASK_PLAIN:
             self._plain_models.add(request.model)
         if verdict.action is Action.STOP_RUN:
-            key = f" the key in {self._spec.api_key_env}:" if refusal.status in (401, 403) else ""
-            reason = f"{self._spec.base_urls[server]} refuses{key} model {request.model!r}: {verdict.reason}"
-            return replace(verdict, reason=reason)
+            by_key = refusal.status in (401, 403)
+            what = f"the key in {self._spec.api_key_env}" if by_key else f"model {request.model!r}"
+            return replace(verdict, reason=f"{self._spec.base_urls[server]} refuses {what}: {verdict.reason}")
         return verdict
 
     def _broken(self, error: BaseException, progress: _Progress, server: int) -> Verdict:
@@ -243,10 +243,3 @@ def _take(source: Iterator[ChatRequest], count: int) -> Iterator[ChatRequest]:
         if request is None:
             return
         yield request
-
-
-def _worst_tokens(request: ChatRequest) -> float:
-    """Upper bound on a request's tokens: a byte is at most a token, and the answer ends at `max_tokens`."""
-    asked = request.params.get("max_tokens") or request.params.get("max_completion_tokens") or DEFAULT_MAX_TOKENS
-    prompt = sum(len(message.get("content", "").encode("utf-8", "replace")) for message in request.messages)
-    return float(prompt + int(asked))

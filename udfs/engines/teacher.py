@@ -144,7 +144,9 @@ class TeacherServer:
 
 
 def completion(body: dict[str, Any], fault: str) -> dict[str, Any]:
-    """Makes the reply to a chat request; `fault` spoils its content. An answer over `max_tokens` is cut, as servers do."""
+    """Makes the reply to a chat request; `fault` spoils its content. An answer over `max_tokens` is cut, as servers
+    do.
+    """
     text = {"garbage": GARBAGE, "empty": "", "wrong_schema": '{"unexpected": [1, 2, 3]}'}.get(fault)
     text = answer(body["messages"]) if text is None else text
     tokens, finish = count_tokens(text), "stop"

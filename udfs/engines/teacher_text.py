@@ -13,31 +13,17 @@ WORD = re.compile(r"[A-Za-z][A-Za-z'-]*")
 ZH_SENTENCE = re.compile("[^\u3002\uff01\uff1f\uff1b\n]+[\u3002\uff01\uff1f\uff1b]?")
 EN_BREAK = re.compile(r"(?<=[.!?])[\"')\]]*\s+(?=[A-Z0-9\"'(\[])|\n\s*\n")
 MARKUP = re.compile(r"^[#>*|\-+=`~ \t]+|\*\*|`", re.MULTILINE)
+LEFTOVER = re.compile(r"[<>|]|!\[")  # of HTML, tables and images
 
 EN_DEFINITION = re.compile(
     r"^(?:An?\s+|The\s+)?(?P<subject>[A-Za-z][\w' -]{1,60}?),?\s+(?P<verb>is|are|means|refers to)\s+"
     r"(?P<rest>(?:an?|the|one|any|defined|called|known|when)\b.{8,}?)[.!]?$"
 )
-EN_POINTERS = {
-    "it",
-    "this",
-    "that",
-    "these",
-    "those",
-    "there",
-    "they",
-    "he",
-    "she",
-    "we",
-    "here",
-    "what",
-    "which",
-    "one",
-}
+EN_POINTER = re.compile(r"(it|this|that|these|those|there|they|he|she|we|here|what|which|one)\b", re.IGNORECASE)
 ZH_DEFINITION = re.compile(
     "^(?P<subject>[^\uff0c\u3002\u3001\u201c\u201d\\s]{2,16}?)(?P<verb>是指|指的是|就是|是)(?P<rest>.{4,}?)[\u3002\uff01]?$"
 )
-ZH_POINTERS = re.compile("^(这|它|他|她|此|其|那|但|也|不|可|于|还|就|只|而)")
+ZH_POINTER = re.compile("^(这|它|他|她|此|其|那|但|也|不|可|于|还|就|只|而)")
 EN_CAUSE = re.compile(r"^(?P<effect>.{12,}?),?\s+(?:because|since|due to the fact that)\s+(?P<reason>.{8,}?)[.!]?$")
 ZH_CAUSE = re.compile(
     "^(?:因为|由于)(?P<reason>.{4,}?)\uff0c(?:所以|因此|因而)?(?P<effect>.{4,})$"
@@ -75,7 +61,6 @@ def find_facts(text: str, language: str) -> list[Fact]:
     """Turns each sentence into the most telling kind of fact: definition, cause, number or plain statement."""
     topic = topic_of(text, language)
     found = list(dict.fromkeys(sentences(text, language)))
-    # "It grows there." says nothing without its neighbours, and a question is no fact.
     facts = []
     for sentence in [each for each in found if _stands_alone(each, language)] or found:
         common = {"sentence": sentence, "topic": topic}
@@ -90,7 +75,9 @@ def find_facts(text: str, language: str) -> list[Fact]:
 
 
 def topic_of(text: str, language: str) -> str:
-    """Names what a text is about: its most frequent long word (English) or most frequent pair of characters (Chinese)."""
+    """Names what a text is about: its most frequent long word (English) or most frequent pair of characters
+    (Chinese).
+    """
     if language == "zh":
         pairs = Counter(
             run[at : at + 2] for run in re.findall(r"[\u4e00-\u9fff]{2,}", text) for at in range(len(run) - 1)
@@ -116,7 +103,9 @@ def reading_level(text: str) -> int:
 
 @lru_cache(maxsize=64)
 def menu_terms(menu: str) -> dict[str, dict[str, float]]:
-    """Reads `- field: description` lines. Returns field -> term -> weight; a term that many fields share weighs little."""
+    """Reads `- field: description` lines. Returns field -> term -> weight; a term that many fields share weighs
+    little.
+    """
     fields = {name: _terms(f"{name} {rest}") for name, rest in re.findall(r"^- ([^:\n]+): (.*)$", menu, re.MULTILINE)}
     shared = Counter(term for terms in fields.values() for term in terms)
     return {name: {term: 1.0 / shared[term] for term in sorted(terms)} for name, terms in fields.items()}
@@ -145,10 +134,12 @@ def _stem(word: str) -> str:
 
 
 def _stands_alone(sentence: str, language: str) -> bool:
-    if sentence.endswith(("?", "\uff1f")):
-        return False
-    pointers = ZH_POINTERS.match(sentence) if language == "zh" else sentence.lower().split()[0] in EN_POINTERS
-    return not pointers
+    """A whole statement: no heading, no fragment, no markup, and no "It grows there." that needs its neighbours."""
+    if language == "zh":
+        whole, pointer = sentence.endswith(("\u3002", "\uff01")), ZH_POINTER
+    else:
+        whole, pointer = bool(re.match(r"[A-Z0-9\"'(].*[.!]$", sentence)), EN_POINTER
+    return whole and not LEFTOVER.search(sentence) and not pointer.match(sentence)
 
 
 def _definition(sentence: str, language: str) -> dict[str, str] | None:
@@ -156,7 +147,7 @@ def _definition(sentence: str, language: str) -> dict[str, str] | None:
     if not found:
         return None
     subject = found["subject"]
-    if ZH_POINTERS.match(subject) or subject.lower().split()[0] in EN_POINTERS:
+    if (ZH_POINTER if language == "zh" else EN_POINTER).match(subject):
         return None
     return {"subject": subject, "verb": found["verb"], "rest": found["rest"]}
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from udfs.engines.protocol import ChatRequest
 
+DEFAULT_MAX_TOKENS = 1024  # what is reserved for an answer whose length the request does not bound
 THINK, END_THINK = "<think>", "</think>"
 
 
@@ -49,6 +50,13 @@ def request_body(request: ChatRequest, structured: bool) -> dict[str, Any]:
         }
         body["response_format"] = {"type": "json_schema", "json_schema": schema}
     return body
+
+
+def worst_tokens(request: ChatRequest) -> float:
+    """Upper bound on a request's tokens: a byte is at most a token, and the answer ends at `max_tokens`."""
+    asked = request.params.get("max_tokens") or request.params.get("max_completion_tokens") or DEFAULT_MAX_TOKENS
+    prompt = sum(len(message.get("content", "").encode("utf-8", "replace")) for message in request.messages)
+    return float(prompt + int(asked))
 
 
 def split_reasoning(text: str) -> tuple[str, str]:

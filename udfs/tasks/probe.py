@@ -19,7 +19,8 @@ from udfs.tasks.task import NO_ROW, Parsed, Row, Task, chat
 
 NAME, VERSION = "probe", 1
 MAX_PLAIN_CHARS = 2_000
-LETTER = re.compile(r"(?:answer|答案)\W*([A-Z])\b|^\W*([A-Z])(?:\W|$)", re.IGNORECASE)
+# "B", "(b) two", "The answer is B."; not "A cat": a letter alone, before a mark, or after the word.
+LETTER = re.compile(r"^\W*([A-Za-z])(?:\W*$|[.):])|(?:[Aa]nswer|答案)(?: is|是|为)?\W*([A-Z])\b")
 
 
 class ProbeAnswer(BaseModel):

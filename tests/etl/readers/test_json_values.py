@@ -32,9 +32,9 @@ values = st.recursive(
 def test_any_layout_of_valid_objects_is_read_as_it_is(objects, ascii_only, indent):
     texts = [json.dumps(value, ensure_ascii=ascii_only, indent=indent) for value in objects]
     array = json.dumps(objects, ensure_ascii=ascii_only, indent=indent)
-    for layout in (array, "\n".join(texts), "".join(texts), array + array[:0] + "\n" + texts[0]):
-        expected = [*objects, objects[0]] if layout.endswith("\n" + texts[0]) and layout.startswith(array) else objects
-        assert brief(layout.encode(), Drip) == expected
+    for layout in (array, "\n".join(texts), "".join(texts)):
+        assert brief(layout.encode(), Drip) == objects
+    assert brief(f"{array}\n{array}{texts[0]}".encode(), Drip) == [*objects, *objects, objects[0]]
 
 
 @pytest.mark.parametrize(
@@ -120,9 +120,10 @@ def test_no_mutation_raises_and_what_was_read_before_it_stays(data):
     assert len(found) == len(items) or mutated != TEXT
 
 
-@pytest.mark.parametrize("start", range(1, len(TEXT) - 1))
-def test_a_missing_byte_costs_at_most_the_elements_next_to_it(start):
-    items = list(read_json_values(io.BytesIO(TEXT[:start] + TEXT[start + 1 :]), ReadOptions()))
-    found = [item.data for item in items if isinstance(item, Record)]
-    assert sum(value not in found for value in OBJECTS) <= 2
-    assert sum(value not in found for value in OBJECTS) <= len(items) - len([v for v in found if v in OBJECTS])
+def test_a_missing_byte_costs_at_most_the_elements_next_to_it_and_is_told():
+    for start in range(1, len(TEXT) - 1):
+        items = list(read_json_values(io.BytesIO(TEXT[:start] + TEXT[start + 1 :]), ReadOptions()))
+        values = [item.data for item in items if isinstance(item, Record)]
+        lost = sum(value not in values for value in OBJECTS)
+        assert lost <= 2, start
+        assert lost <= sum(value not in OBJECTS for value in values) + len(items) - len(values), start

@@ -33,7 +33,9 @@ def test_every_grade_gets_different_questions_in_the_texts_language(lang: str, t
 
 
 def test_a_hard_question_doubles_a_number() -> None:
-    pairs = solve("high_difficulty", lang="en", text="A typical leaf reflects 5% of the light.", target_difficulty=5, n=1)
+    pairs = solve(
+        "high_difficulty", lang="en", text="A typical leaf reflects 5% of the light.", target_difficulty=5, n=1
+    )
     assert pairs[0]["form"] == "calculation"
     assert pairs[0]["answer"].startswith("Final answer: \\boxed{10}")
 
@@ -73,7 +75,9 @@ def test_a_question_that_points_outside_itself_is_rejected(question: str) -> Non
     assert "points outside itself" in value["reason"]
 
 
-@pytest.mark.parametrize("question", ["What is a passage in music?", "如何求图形的面积？", "Who was the first author of plays?"])
+@pytest.mark.parametrize(
+    "question", ["What is a passage in music?", "如何求图形的面积？", "Who was the first author of plays?"]
+)
 def test_other_questions_are_not(question: str) -> None:
     assert solve("refine", lang="en", text=ENGLISH, question=question, answer="Final answer: x")["verdict"] == "ok"
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.udfs.engines.helpers import ask, completion
-from udfs.engines.wire import Reply, clean_text, read_reply, request_body, split_reasoning
+from udfs.engines.wire import Reply, clean_text, read_reply, request_body, split_reasoning, worst_tokens
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=5),
@@ -43,6 +43,11 @@ def test_lone_surrogates_never_leave_or_enter() -> None:
     assert json.dumps(request_body(request, True), ensure_ascii=False).encode()
     assert read(completion("x\udfffy")).response == "x\ufffdy"
     assert clean_text("\U0001f600 plain") == "\U0001f600 plain"
+
+
+def test_the_worst_case_counts_bytes_and_the_longest_answer() -> None:
+    assert worst_tokens(ask("冰", params={"max_tokens": 100})) == len("question ") + 3 + 100
+    assert worst_tokens(ask("x")) > 1000
 
 
 def test_an_answer_keeps_its_counts_and_the_name_of_its_model() -> None:

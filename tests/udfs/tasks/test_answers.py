@@ -36,15 +36,11 @@ def read(answer: str) -> str | None:
         "{'text': 'yes'}",
         '{"text": "yes",}',
         '{text: "yes"}',
-        '{"text": "yes"',
         'See [the answer]: {"text": "yes"}',
     ],
 )
 def test_the_last_value_that_fits_is_found_and_mended(answer: str) -> None:
-    if answer == '{"text": "yes"':
-        assert read(answer) is None
-    else:
-        assert read(answer) == "yes"
+    assert read(answer) == "yes"
 
 
 @pytest.mark.parametrize(
@@ -54,6 +50,7 @@ def test_the_last_value_that_fits_is_found_and_mended(answer: str) -> None:
         ("<think>only thoughts", "the answer is empty"),
         ("I can't do that.", "there is no JSON in the answer"),
         ('{"text": "cut in the mid', "the JSON is broken or cut"),
+        ('{"text": "cut before the brace"', "the JSON is broken or cut"),
         (r'{"text": "cut after \\frac{1}{2} and', "the JSON is broken or cut"),
         ('{"other": 1}', "text: Field required"),
         ('{"text": 3}', "text: Input should be a valid string"),
@@ -97,7 +94,7 @@ def test_no_almost_json_raises(answer: str) -> None:
     read(answer)
 
 
-@given(st.text(alphabet=st.characters(exclude_categories=["Cs"]), min_size=1))
+@given(st.text(alphabet=st.characters(exclude_categories=["Cs", "Cc"]), min_size=1))
 def test_what_json_writes_is_read_back(text: str) -> None:
     assert read(json.dumps({"text": text})) == text
 
