@@ -23,7 +23,9 @@ def hashed(batch: pa.RecordBatch, key: str, n_words: int, n_chars: int) -> pa.Re
     grams = [ngram_hashes(text, n_words, n_chars) for text in batch.column("text").to_pylist()]
     rows = np.repeat(np.arange(len(grams)), [len(g) for g in grams])
     keys = batch.column(key).take(pa.array(rows, pa.int64()))
-    return pa.RecordBatch.from_arrays([keys, pa.array(np.concatenate([*grams, np.zeros(0, np.int64)]).astype(np.int64))], names=[key, "hash"])
+    return pa.RecordBatch.from_arrays(
+        [keys, pa.array(np.concatenate([*grams, np.zeros(0, np.int64)]).astype(np.int64))], names=[key, "hash"]
+    )
 
 
 def contaminated(spark: SparkSession, config: Config, documents: DataFrame) -> DataFrame:
@@ -40,7 +42,11 @@ def contaminated(spark: SparkSession, config: Config, documents: DataFrame) -> D
             yield hashed(batch, "doc_id", n_words, n_chars)
 
     grams = documents.select("doc_id", "text").mapInArrow(explode, "doc_id string, hash bigint")
-    return grams.join(protected(spark, config).distinct(), "hash").groupBy("doc_id").agg(F.min("benchmark").alias("benchmark"))
+    return (
+        grams.join(protected(spark, config).distinct(), "hash")
+        .groupBy("doc_id")
+        .agg(F.min("benchmark").alias("benchmark"))
+    )
 
 
 def protected(spark: SparkSession, config: Config) -> DataFrame:
@@ -57,7 +63,9 @@ def protected(spark: SparkSession, config: Config) -> DataFrame:
                 entries = [e for e in read_file(file["uri"], kind, source.options) if isinstance(e, MappedRecord)]
                 names = [f"{source.name}:{e.own_id or e.position}" for e in entries]
                 texts = [e.question or e.text for e in entries]
-                yield hashed(pa.RecordBatch.from_pydict({"benchmark": names, "text": texts}), "benchmark", n_words, n_chars)
+                yield hashed(
+                    pa.RecordBatch.from_pydict({"benchmark": names, "text": texts}), "benchmark", n_words, n_chars
+                )
 
     listed = [list_files(spark, config, s) for s in settings.against]
     files = listed[0]

@@ -7,7 +7,7 @@ import sys
 
 from etl.config import load_config
 from etl.errors import BudgetStop, UserError
-from etl.pipeline import NAMES, chosen_steps, run_pipeline
+from etl.pipeline import chosen_steps, run_pipeline
 from etl.screen import Screen
 from etl.session import get_spark
 from etl.version import __version__
@@ -15,7 +15,9 @@ from etl.version import __version__
 
 def build_parser() -> argparse.ArgumentParser:
     """Builds the parser of all commands."""
-    parser = argparse.ArgumentParser(prog="boostqa", description="Corpora in, a diverse, graded question-answer set out.")
+    parser = argparse.ArgumentParser(
+        prog="boostqa", description="Corpora in, a diverse, graded question-answer set out."
+    )
     parser.add_argument("--version", action="version", version=f"boostqa {__version__}")
     commands = parser.add_subparsers(dest="command", required=True)
     run = commands.add_parser("run", help="run the pipeline, or a part of it")
@@ -28,7 +30,9 @@ def build_parser() -> argparse.ArgumentParser:
 
 def _config_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--conf", required=True, help="a YAML file; it is laid over the packaged conf/base.yaml")
-    parser.add_argument("--set", action="append", default=[], dest="sets", metavar="A.B=C", help="change one setting; the value is YAML")
+    parser.add_argument(
+        "--set", action="append", default=[], dest="sets", metavar="A.B=C", help="change one setting; the value is YAML"
+    )
 
 
 def _run(args: argparse.Namespace) -> int:

@@ -45,7 +45,9 @@ class TablesConfig(Section):
 class SourceConfig(Section):
     name: str
     path: str
-    format: Literal["auto", "jsonl", "json", "csv", "tsv", "parquet", "markdown", "text", "html", "warc", "delta"] = "auto"
+    format: Literal["auto", "jsonl", "json", "csv", "tsv", "parquet", "markdown", "text", "html", "warc", "delta"] = (
+        "auto"
+    )
     fields: dict[str, str | list[str]] = {}
     license: str
     encoding: str = "utf-8"
@@ -128,7 +130,9 @@ class LlmConfig(Section):
     @model_validator(mode="after")
     def _urls(self) -> LlmConfig:
         if self.endpoint == "urls" and not self.base_urls:
-            raise ValueError("`llm.base_urls` is empty: name an OpenAI-compatible endpoint, or set `llm.endpoint: stand-in`")
+            raise ValueError(
+                "`llm.base_urls` is empty: name an OpenAI-compatible endpoint, or set `llm.endpoint: stand-in`"
+            )
         return self
 
 
@@ -146,13 +150,18 @@ class ProbeConfig(Section):
     params: dict[str, Any]
 
 
+class BranchShares(Section):
+    multi_grade: float = Field(ge=0)
+    high_difficulty: float = Field(ge=0)
+
+
 class PlanConfig(Section):
     total_tokens: int = Field(gt=0)
     stem_weight: float = Field(gt=0)
     level_weights: dict[int, float]
     floor_share: float = Field(ge=0, le=1)
     shrinkage: float = Field(ge=0)
-    branch_shares: dict[Literal["multi_grade", "high_difficulty"], float]
+    branch_shares: BranchShares
 
 
 class SynthesizeConfig(Section):
@@ -237,7 +246,9 @@ class Config(Section):
         names = [s.name for s in self.sources]
         twice = sorted({n for n in names if names.count(n) > 1})
         if twice:
-            raise ValueError(f"two sources are named {', '.join(twice)}: source names are part of every key, give each its own")
+            raise ValueError(
+                f"two sources are named {', '.join(twice)}: source names are part of every key, give each its own"
+            )
         return self
 
     def fingerprint(self, *sections: str) -> str:
@@ -287,7 +298,9 @@ def _assignment(text: str) -> dict[str, Any]:
 def _first_error(err: ValidationError) -> str:
     first = err.errors()[0]
     where = ".".join(str(p) for p in first["loc"]) or "the configuration"
-    what = "is not a setting (see conf/base.yaml for all of them)" if first["type"] == "extra_forbidden" else first["msg"]
+    what = (
+        "is not a setting (see conf/base.yaml for all of them)" if first["type"] == "extra_forbidden" else first["msg"]
+    )
     more = f" ({err.error_count() - 1} more)" if err.error_count() > 1 else ""
     return f"{where}: {what}{more}"
 

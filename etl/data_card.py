@@ -37,14 +37,24 @@ def data_card(job: Job, mix_id: str, rows: DataFrame) -> str:
     if any(row[0] == STAND_IN for row in by_model):
         lines += [f"> {PLACEHOLDER_NOTE}", ""]
     total = rows.agg(F.count("*"), F.sum("n_tokens")).first()
-    lines.append(f"{total[0]} questions with answers, {total[1] or 0} tokens by `{job.config.ingest.tokenizer}`." if total else "Empty.")
+    lines.append(
+        f"{total[0]} questions with answers, {total[1] or 0} tokens by `{job.config.ingest.tokenizer}`."
+        if total
+        else "Empty."
+    )
     lines += _table("Cells", _counts(rows, "discipline", "difficulty"), ("discipline", "difficulty", "rows", "tokens"))
     lines += _table("Branches and grades", _counts(rows, "branch", "grade"), ("branch", "grade", "rows", "tokens"))
     lines += _table("Languages", _counts(rows, "lang"), ("language", "rows", "tokens"))
     lines += _table("Models that wrote or refined", by_model, ("model", "rows", "tokens"))
     licences = _counts(rows.withColumn("licence", F.explode("licenses")), "licence")
     lines += _table("Licences of the seeds", licences, ("licence", "rows", "tokens"))
-    calls = job.tables.read("llm_calls").groupBy("task", "model").agg(F.count("*"), F.sum("prompt_tokens"), F.sum("completion_tokens"), F.sum("cost"))
+    calls = (
+        job.tables.read("llm_calls")
+        .groupBy("task", "model")
+        .agg(F.count("*"), F.sum("prompt_tokens"), F.sum("completion_tokens"), F.sum("cost"))
+    )
     paid = sorted((tuple(row) for row in calls.collect()), key=str)
-    lines += _table("Calls of this warehouse", paid, ("task", "model", "calls", "prompt tokens", "completion tokens", "cost"))
+    lines += _table(
+        "Calls of this warehouse", paid, ("task", "model", "calls", "prompt tokens", "completion tokens", "cost")
+    )
     return "\n".join(lines) + "\n"

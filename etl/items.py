@@ -60,7 +60,11 @@ def latest_id(tables: Tables, name: str) -> str | None:
     """Returns the id (plan_id, dedup_id, mix_id) that the last successful step of that kind gave; None when none has run."""
     from pyspark.sql import functions as F
 
-    rows = tables.read("steps").where("status IN ('done', 'unchanged')").select(F.col("ids")[name].alias("id"), "created_at")
+    rows = (
+        tables.read("steps")
+        .where("status IN ('done', 'unchanged')")
+        .select(F.col("ids")[name].alias("id"), "created_at")
+    )
     last = rows.where("id IS NOT NULL").orderBy(F.col("created_at").desc()).first()
     return None if last is None else str(last["id"])
 
@@ -69,11 +73,17 @@ def needed_id(tables: Tables, name: str, step: str) -> str:
     """Returns `latest_id`; raises UserError that tells which step to run first when there is none."""
     found = latest_id(tables, name)
     if found is None:
-        raise UserError(f"the step `{step}` has not run on this warehouse yet: run it first (boostqa {step} --conf ...)")
+        raise UserError(
+            f"the step `{step}` has not run on this warehouse yet: run it first (boostqa {step} --conf ...)"
+        )
     return found
 
 
 def clean_questions(tables: Tables) -> DataFrame:
     """Returns the verified questions that the last dedup run has kept."""
     removed = tables.read("duplicates").where(f"dedup_id = '{needed_id(tables, 'dedup_id', 'dedup')}'")
-    return tables.read("qa").where("status = 'verified'").join(removed.selectExpr("item_id AS qa_id"), "qa_id", "left_anti")
+    return (
+        tables.read("qa")
+        .where("status = 'verified'")
+        .join(removed.selectExpr("item_id AS qa_id"), "qa_id", "left_anti")
+    )

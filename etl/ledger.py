@@ -97,7 +97,9 @@ class Ledger:
 
         known = self._tables.read("llm_calls").select("request_id")
         once = requests.select(*REQUEST_COLUMNS).dropDuplicates(["request_id"])
-        worst = F.octet_length("messages") + F.coalesce(F.get_json_object("params", "$.max_tokens").cast("bigint"), F.lit(4096))
+        worst = F.octet_length("messages") + F.coalesce(
+            F.get_json_object("params", "$.max_tokens").cast("bigint"), F.lit(4096)
+        )
         return once.join(known, "request_id", "left_anti").withColumn("worst_tokens", worst)
 
     def spent(self) -> Spent:
@@ -117,7 +119,9 @@ class Ledger:
         spent = self.spent()
         reserve = _reserve(todo, self._llm)
         condition = " AND ".join(f"{column} <= {limit - getattr(spent, name)}" for name, column, limit in limits)
-        wave = self._tables.scratch("wave_in_budget", reserve.where(condition).drop("sum_requests", "sum_tokens", "sum_cost"))
+        wave = self._tables.scratch(
+            "wave_in_budget", reserve.where(condition).drop("sum_requests", "sum_tokens", "sum_cost")
+        )
         if wave.isEmpty():
             raise BudgetStop(
                 f"the budget is used up: {spent.requests} requests, {spent.tokens} tokens, {spent.cost:.4f} money spent in this run, "

@@ -17,7 +17,21 @@ from etl.ledger import Ledger
 from etl.lock import WarehouseLock
 from etl.screen import Screen
 from etl.step import Job, Outcome, Step
-from etl.steps import annotate, curate, dedup, embed, export, ingest, measure, plan, probe, refine, select, synthesize, verify
+from etl.steps import (
+    annotate,
+    curate,
+    dedup,
+    embed,
+    export,
+    ingest,
+    measure,
+    plan,
+    probe,
+    refine,
+    select,
+    synthesize,
+    verify,
+)
 from etl.tables import Tables
 from etl.taxonomy_file import read_taxonomy
 from etl.tracking import Tracker
@@ -110,17 +124,28 @@ def _run_step(job: Job, step: Step, attempt: int, tracker: Tracker) -> Ran:
     versions_in = {name: job.tables.version(name) for name in step.reads}
     fingerprint = _fingerprint(job.config, step, versions_in)
     before = _last_success(job, step, fingerprint)
-    entry: dict[str, Any] = {"step": step.name, "attempt": attempt, "fingerprint": fingerprint, "versions_in": versions_in}
+    entry: dict[str, Any] = {
+        "step": step.name,
+        "attempt": attempt,
+        "fingerprint": fingerprint,
+        "versions_in": versions_in,
+    }
     try:
         outcome = before if before is not None else step.run(job)
         outcome.check(step.name)
     except BaseException as err:
-        _record(job, entry | {"status": "failed", "error": f"{type(err).__name__}: {err}"[:4000]}, Outcome(0, 0), started)
+        _record(
+            job, entry | {"status": "failed", "error": f"{type(err).__name__}: {err}"[:4000]}, Outcome(0, 0), started
+        )
         raise
     status = "unchanged" if before is not None else "done"
     seconds = time.monotonic() - started
     mlflow_id = tracker.step(step.name, attempt, outcome, seconds)
-    entry |= {"status": status, "mlflow_run_id": mlflow_id, "versions_out": {name: job.tables.version(name) for name in step.writes}}
+    entry |= {
+        "status": status,
+        "mlflow_run_id": mlflow_id,
+        "versions_out": {name: job.tables.version(name) for name in step.writes},
+    }
     _record(job, entry, outcome, started)
     return Ran(step.name, status, outcome, seconds)
 

@@ -42,7 +42,9 @@ def get_spark(master: str = "local[*]") -> SparkSession:
     try:
         from pyspark.sql import SparkSession
     except ImportError as err:
-        raise UserError("pyspark is not installed: pip install 'boostqa[local]' (on a cluster it is there already)") from err
+        raise UserError(
+            "pyspark is not installed: pip install 'boostqa[local]' (on a cluster it is there already)"
+        ) from err
     running = SparkSession.getActiveSession()
     if running is not None or _submitted():
         return running or SparkSession.builder.getOrCreate()
@@ -50,7 +52,11 @@ def get_spark(master: str = "local[*]") -> SparkSession:
 
 
 def _submitted() -> bool:
-    return "SPARK_REMOTE" in os.environ or "PYSPARK_GATEWAY_PORT" in os.environ or "DATABRICKS_RUNTIME_VERSION" in os.environ
+    return (
+        "SPARK_REMOTE" in os.environ
+        or "PYSPARK_GATEWAY_PORT" in os.environ
+        or "DATABRICKS_RUNTIME_VERSION" in os.environ
+    )
 
 
 def delta_package(spark_version: str) -> str:

@@ -9,7 +9,6 @@ from etl.config import Config, SourceConfig
 from etl.errors import UserError
 from etl.readers.documents import SourceSettings
 from etl.readers.record import ReadOptions
-from etl.tables import Tables
 from udfs.text import stable_id
 
 if TYPE_CHECKING:

@@ -46,7 +46,9 @@ class Outcome:
         """Raises InvariantError unless every row in is a row out or a row with a reason."""
         lost = self.rows_in - self.rows_out - sum(self.dropped.values())
         if lost:
-            raise InvariantError(f"{step}: {self.rows_in} rows in, {self.rows_out} out, {sum(self.dropped.values())} dropped: {lost} unaccounted for")
+            raise InvariantError(
+                f"{step}: {self.rows_in} rows in, {self.rows_out} out, {sum(self.dropped.values())} dropped: {lost} unaccounted for"
+            )
 
 
 @dataclass(frozen=True)

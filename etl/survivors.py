@@ -36,7 +36,9 @@ def _directed(edges: DataFrame, priority: DataFrame) -> DataFrame:
     from pyspark.sql import functions as F
 
     def rank(side: str) -> Any:
-        return priority.select(F.col("item_id").alias(f"{side}_id"), F.struct("priority", "item_id").alias(f"{side}_rank"))
+        return priority.select(
+            F.col("item_id").alias(f"{side}_id"), F.struct("priority", "item_id").alias(f"{side}_rank")
+        )
 
     both = edges.join(rank("a"), "a_id").join(rank("b"), "b_id")
     first = F.col("a_rank") < F.col("b_rank")

@@ -86,7 +86,9 @@ class Tables:
             return
         table = TABLES[name]
         comment = table.comment.replace("'", "")
-        self.spark.sql(f"CREATE TABLE IF NOT EXISTS {self.address(name)} ({table.ddl()}) USING delta COMMENT '{comment}'")
+        self.spark.sql(
+            f"CREATE TABLE IF NOT EXISTS {self.address(name)} ({table.ddl()}) USING delta COMMENT '{comment}'"
+        )
 
     def _conform(self, name: str, rows: DataFrame) -> DataFrame:
         from pyspark.sql import functions as F

@@ -13,7 +13,10 @@ _POINTS_OUTSIDE = re.compile(
     r"(?:text|passage|source|article|paragraph|excerpt|document|material)\b|(?:根据|依据|按照)?(?:上文|上述|文中|本文|原文|这段(?:文字|话)|材料)",
     re.IGNORECASE,
 )
-_LEAKS = re.compile(r"</?source>|Number of questions:|Reply with one JSON object|Task: (?:multi_grade|high_difficulty|refine)", re.IGNORECASE)
+_LEAKS = re.compile(
+    r"</?source>|Number of questions:|Reply with one JSON object|Task: (?:multi_grade|high_difficulty|refine)",
+    re.IGNORECASE,
+)
 _OPTION = re.compile(r"(?:^|\n)\s*([A-H])\s*[.．、):：)]", re.MULTILINE)
 _FINAL_LETTER = re.compile(r"(?:final answer|answer|答案)\W*(?:is|是|为)?\W*(?:\\boxed\{)?\s*([A-H])\b", re.IGNORECASE)
 

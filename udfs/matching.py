@@ -29,6 +29,6 @@ def answers_match(given: str, reference: str) -> bool:
         return True
     numbers_a, numbers_b = _NUMBER.findall(a), _NUMBER.findall(b)
     if numbers_a and numbers_b:
-        return numbers_a[-1].replace(",", "") == numbers_b[-1].replace(",", "")
+        return bool(numbers_a[-1].replace(",", "") == numbers_b[-1].replace(",", ""))
     short, long = sorted((a, b), key=len)
     return re.search(rf"(?<!\w){re.escape(short)}(?!\w)", long) is not None

@@ -22,7 +22,9 @@ REQUEST_FIELDS = [
     pa.field("sample", pa.int32()),
     pa.field("messages", pa.string()),
 ]
-REQUEST_DDL = "request_id string, task string, prompt_id string, model string, params string, sample int, messages string"
+REQUEST_DDL = (
+    "request_id string, task string, prompt_id string, model string, params string, sample int, messages string"
+)
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,9 @@ CALL_SCHEMA = pa.schema(
         ("created_at", pa.timestamp("us", tz="UTC")),
     ]
 )
-RECEIPT_SCHEMA = pa.schema([("request_id", pa.string()), ("segment", pa.string()), ("status", pa.string()), ("error", pa.string())])
+RECEIPT_SCHEMA = pa.schema(
+    [("request_id", pa.string()), ("segment", pa.string()), ("status", pa.string()), ("error", pa.string())]
+)
 RECEIPT_DDL = "request_id string, segment string, status string, error string"
 
 
@@ -114,8 +116,22 @@ def _request(row: dict[str, Any]) -> ChatRequest:
 
 
 def _call_row(row: dict[str, Any], result: ChatResult, wave: WaveSettings) -> dict[str, Any]:
-    call = {name: row[name] for name in ("request_id", "attempt", "task", "prompt_id", "model", "params", "sample", "messages")}
-    fields = ("served_model", "response", "reasoning", "finish_reason", "prompt_tokens", "completion_tokens", "latency_s", "attempts", "status", "error")
+    call = {
+        name: row[name]
+        for name in ("request_id", "attempt", "task", "prompt_id", "model", "params", "sample", "messages")
+    }
+    fields = (
+        "served_model",
+        "response",
+        "reasoning",
+        "finish_reason",
+        "prompt_tokens",
+        "completion_tokens",
+        "latency_s",
+        "attempts",
+        "status",
+        "error",
+    )
     call.update({name: getattr(result, name) for name in fields})
     call["cost"] = cost_of(wave.prices, row["model"], result.prompt_tokens, result.completion_tokens)
     call["run_id"] = wave.run_id
@@ -161,12 +177,17 @@ class _Partition:
         if not self._done:
             return
         segment = write_segment(self._folder, self._done)
-        receipts = [{"request_id": r["request_id"], "segment": segment, "status": r["status"], "error": r["error"]} for r in self._done]
+        receipts = [
+            {"request_id": r["request_id"], "segment": segment, "status": r["status"], "error": r["error"]}
+            for r in self._done
+        ]
         self._done = []
         yield pa.RecordBatch.from_pylist(receipts, schema=RECEIPT_SCHEMA)
 
 
-def answer_partition(batches: Iterator[pa.RecordBatch], spec: EngineSpec, wave: WaveSettings) -> Iterator[pa.RecordBatch]:
+def answer_partition(
+    batches: Iterator[pa.RecordBatch], spec: EngineSpec, wave: WaveSettings
+) -> Iterator[pa.RecordBatch]:
     """Asks a partition's requests and yields receipts (request_id, segment, status, error), only after the answers are on storage.
 
     Takes batches with the columns of a wave (request_id, attempt, task, prompt_id, model, params, sample, messages, partition). When the endpoint
@@ -192,7 +213,7 @@ def _drain(
     pending: asyncio.Future[ChatResult] | None = None
     while True:
         if pending is None:
-            pending = asyncio.ensure_future(anext(answers), loop=loop)  # type: ignore[arg-type]
+            pending = asyncio.ensure_future(anext(answers), loop=loop)
         loop.run_until_complete(asyncio.wait({pending}, timeout=seconds))
         if pending.done():
             try:

@@ -67,10 +67,10 @@ def open_input(uri: str) -> InputFile:
     filesystem, path = open_fs(uri)
     try:
         return InputFile(filesystem.open_input_file(path), uri)
-    except (FileNotFoundError, PermissionError, IsADirectoryError):
+    except (FileNotFoundError, PermissionError):
         raise
     except OSError as error:
-        if filesystem.get_file_info(path).type == pafs.FileType.Directory:
+        if _is_folder(filesystem, path):
             raise IsADirectoryError(f"{uri}: a folder, not a file") from error
         raise StorageError(f"{uri}: cannot be opened: {error}") from error
 
@@ -174,6 +174,13 @@ def join(base: str, *parts: str) -> str:
     if base.startswith("file:"):
         names = [quote(name) for name in names]
     return "/".join([base.rstrip("/"), *names])
+
+
+def _is_folder(filesystem: pafs.FileSystem, path: str) -> bool:
+    try:
+        return bool(filesystem.get_file_info(path).type == pafs.FileType.Directory)
+    except OSError:
+        return False
 
 
 def _split(uri: str) -> tuple[str, str]:

@@ -18,6 +18,8 @@ import zstandard
 from etl.readers.record import ByteStream
 
 _CHUNK = 1 << 16
+# Damage may be noticed only after members that follow were taken for a part of the damaged one: search again from this far back.
+_KEEP = 1 << 20
 _SHORTEST_MAGIC, _LONGEST_MAGIC = 4, 10
 _MAX_ZSTD_WINDOW = 1 << 31
 
@@ -88,6 +90,8 @@ class Decompressed:
         self._codec = codec
         self._buffer = b""
         self._at = 0
+        # Where the member being read began, or a later place once that is _KEEP bytes back.
+        self._start = 0
         self._engine: Any = None
         self._offset = 0
         self._seen = False
@@ -120,13 +124,10 @@ class Decompressed:
         return self._feed(self._buffer[self._at : self._at + self._codec.piece])
 
     def _feed(self, piece: bytes) -> bytes:
-        start = self._at
         self._at += len(piece)
         try:
             data = self._codec.feed(self._engine, piece)
         except _ENGINE_ERRORS as error:
-            self._engine = None
-            self._at = start
             self._fail("unreadable", f"damaged {self._codec.name} data: {error}")
             self._find_member()
             return b""
@@ -143,17 +144,18 @@ class Decompressed:
         if self._at == len(self._buffer):
             return
         if self._codec.magic.match(self._buffer, self._at):
-            self._engine, self._seen = self._codec.make(), True
+            self._engine, self._seen, self._start = self._codec.make(), True, self._at
             return
         if len(self._buffer) - self._at < _SHORTEST_MAGIC:
             self._fail("truncated", f"the {self._codec.name} data is cut inside a header")
         else:
             self._fail("unreadable", f"these bytes are not {self._codec.name}, though the file's name says so")
+        self._start = self._at
         self._find_member()
 
     def _find_member(self) -> None:
-        # From the next byte: what starts here has just failed.
-        self._at += 1
+        """Goes to the first place after the start of what has just failed where a member may begin."""
+        self._at, self._engine = self._start + 1, None
         while not (found := self._codec.magic.search(self._buffer, self._at)):
             self._at = max(self._at, len(self._buffer) - _LONGEST_MAGIC + 1)
             if not self._refill():
@@ -163,14 +165,17 @@ class Decompressed:
 
     def _refill(self) -> bool:
         more = self._stream.read(_CHUNK)
-        self._buffer, self._at = self._buffer[self._at :] + more, 0
+        if self._engine is None or self._at - self._start > _KEEP:
+            self._start = self._at
+        self._buffer = self._buffer[self._start :] + more
+        self._at, self._start = self._at - self._start, 0
         return bool(more)
 
     def _end(self) -> None:
-        self._ended = True
         if self._engine is not None or not self._seen:
             self._fail("truncated", f"the {self._codec.name} data is cut")
-            self._engine = None
+            self._find_member()
+        self._ended = self._at >= len(self._buffer)
 
     def _fail(self, reason: str, error: str) -> None:
         self._broken, self._seen = StreamBroken(reason, error, self._offset), True

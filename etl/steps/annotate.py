@@ -14,9 +14,9 @@ from etl.step import Job, Outcome, Step
 from udfs.embedding import EmbedSettings, embed_texts, from_binary, load_model
 from udfs.requests import Asking
 from udfs.tasks import Parsed
+from udfs.taxonomy import Taxonomy, prototypes
 from udfs.text import stable_id
 from udfs.zero_shot import LEVELS, Labels, Prototypes, label
-from udfs.taxonomy import Taxonomy, prototypes
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -35,7 +35,11 @@ def run(job: Job) -> Outcome:
     counts = {"zero_shot": 0, "llm": 0}
     if job.config.annotate.annotator == "zero_shot":
         counts["zero_shot"] = _zero_shot(job, every)
-        unread = job.tables.read("annotations").where("discipline IS NULL AND annotator LIKE 'zero_shot%'").select("item_id", "text_hash")
+        unread = (
+            job.tables.read("annotations")
+            .where("discipline IS NULL AND annotator LIKE 'zero_shot%'")
+            .select("item_id", "text_hash")
+        )
         pending = every.join(unread, ["item_id", "text_hash"], "left_semi")
     if job.config.annotate.annotator == "llm" or job.config.annotate.fallback == "llm":
         counts["llm"] = _llm(job, pending)
@@ -46,11 +50,17 @@ def _outcome(job: Job, every: DataFrame, counts: dict[str, int]) -> Outcome:
     from pyspark.sql import functions as F
 
     notes = job.tables.read("annotations").select("item_id", "text_hash", "discipline", "reason")
-    fate = every.join(notes, ["item_id", "text_hash"], "left").groupBy("item_id").agg(F.max("discipline").alias("d"), F.max("reason").alias("r"))
+    fate = (
+        every.join(notes, ["item_id", "text_hash"], "left")
+        .groupBy("item_id")
+        .agg(F.max("discipline").alias("d"), F.max("reason").alias("r"))
+    )
     why = F.when(F.col("d").isNotNull(), F.lit("")).otherwise(F.coalesce("r", F.lit("unlabelled")))
     by_fate = {r["why"]: r["count"] for r in fate.select(why.alias("why")).groupBy("why").count().collect()}
     labelled = by_fate.pop("", 0)
-    return Outcome(labelled + sum(by_fate.values()), labelled, by_fate, {f"new_{name}": float(n) for name, n in counts.items()})
+    return Outcome(
+        labelled + sum(by_fate.values()), labelled, by_fate, {f"new_{name}": float(n) for name, n in counts.items()}
+    )
 
 
 def _pending(job: Job, every: DataFrame, annotator: str) -> DataFrame:
@@ -65,7 +75,11 @@ def _zero_shot(job: Job, every: DataFrame) -> int:
     texts = prototypes(job.taxonomy)
     name = f"zero_shot@1:{stable_id(model, repr(texts), repr(LEVELS), str(job.config.annotate.min_score))[:8]}"
     pending = _pending(job, every, name)
-    vectors = job.tables.read("embeddings").where(f"model = '{model}'").select("item_id", "role", "text_hash", "vector", "reason")
+    vectors = (
+        job.tables.read("embeddings")
+        .where(f"model = '{model}'")
+        .select("item_id", "role", "text_hash", "vector", "reason")
+    )
     todo = pending.join(vectors, ["item_id", "role", "text_hash"])
     if todo.isEmpty():
         return 0
@@ -97,7 +111,11 @@ def labelled(batch: pa.RecordBatch, made: Prototypes, disciplines: dict[str, str
     reasons = batch.column("reason").to_pylist()
     usable = np.array([reason is None for reason in reasons])
     chosen = np.flatnonzero(usable)
-    found = label(from_binary(batch.column("vector").take(pa.array(chosen)), made.fields.shape[1]), made) if chosen.size else None
+    found = (
+        label(from_binary(batch.column("vector").take(pa.array(chosen)), made.fields.shape[1]), made)
+        if chosen.size
+        else None
+    )
     rows = [_row(batch, i, reason) for i, reason in enumerate(reasons)]
     for at, i in enumerate(chosen.tolist()):
         assert found is not None
@@ -131,7 +149,9 @@ _SCHEMA = pa.schema(
 
 def llm_menu(taxonomy: Taxonomy) -> dict[str, str]:
     """Returns the menu of fields for the prompt: field id -> names and terms in both languages."""
-    return {f.id: f"{f.name_en} / {f.name_zh}: {', '.join(f.terms_en)}; {'、'.join(f.terms_zh)}" for f in taxonomy.fields}
+    return {
+        f.id: f"{f.name_en} / {f.name_zh}: {', '.join(f.terms_en)}; {'、'.join(f.terms_zh)}" for f in taxonomy.fields
+    }
 
 
 def _llm(job: Job, every: DataFrame) -> int:
@@ -143,7 +163,16 @@ def _llm(job: Job, every: DataFrame) -> int:
     pending = _pending(job, every, name)
     if pending.isEmpty():
         return 0
-    rows = pending.select("item_id", "text_hash", "annotator", "item_kind", "text", "lang", F.lit(0).alias("sample"), F.col("item_id").alias("prefix"))
+    rows = pending.select(
+        "item_id",
+        "text_hash",
+        "annotator",
+        "item_kind",
+        "text",
+        "lang",
+        F.lit(0).alias("sample"),
+        F.col("item_id").alias("prefix"),
+    )
     answers = ask(job, "annotate", rows, asking)
     disciplines = {f.id: f.discipline for f in job.taxonomy.fields}
 

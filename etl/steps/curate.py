@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from etl.benchmarks import contaminated
 from etl.config import CurateConfig
@@ -33,7 +35,9 @@ def run(job: Job) -> Outcome:
     verdicts = _exact(_contamination(job, documents, features))
     verdicts = job.tables.scratch("curate_verdicts", verdicts)
     verdicts = _near(job, documents, verdicts)
-    rows = job.tables.overwrite("curation", verdicts.selectExpr("*", "reason IS NULL AS kept").drop("normal_hash", "bands"))
+    rows = job.tables.overwrite(
+        "curation", verdicts.selectExpr("*", "reason IS NULL AS kept").drop("normal_hash", "bands")
+    )
     curation = job.tables.read("curation")
     dropped = count_reasons(curation)
     figures = {"flagged_personal_data": float(curation.where("size(personal_data) > 0").count())}
@@ -57,7 +61,9 @@ def minhash_settings(config: CurateConfig) -> MinHashSettings:
     return MinHashSettings(bands=config.minhash.bands, rows=config.minhash.rows, threshold=config.minhash.threshold)
 
 
-def features_of(batch: pa.RecordBatch, quality: QualitySettings, settings: MinHashSettings, policy: str) -> pa.RecordBatch:
+def features_of(
+    batch: pa.RecordBatch, quality: QualitySettings, settings: MinHashSettings, policy: str
+) -> pa.RecordBatch:
     """Computes all that is known of a document from its own text: rules, quality, personal data, hashes. One row each."""
     texts, langs = batch.column("text").to_pylist(), batch.column("lang").to_pylist()
     values = rule_values(texts, langs)
@@ -73,14 +79,18 @@ def features_of(batch: pa.RecordBatch, quality: QualitySettings, settings: MinHa
             "quality": quality_score(values, quality),
             "rules": pa.array([_row_values(values, i) for i in range(len(texts))], pa.map_(pa.string(), pa.float64())),
             "personal_data": pa.array([sorted(kinds) for _, kinds in found], pa.list_(pa.string())),
-            "clean_text": pa.array([clean if kinds and policy == "redact" else None for clean, kinds in found], pa.string()),
-            "bands": pa.array([bands[i].tolist() if banded[i] else [] for i in range(len(texts))], pa.list_(pa.int64())),
+            "clean_text": pa.array(
+                [clean if kinds and policy == "redact" else None for clean, kinds in found], pa.string()
+            ),
+            "bands": pa.array(
+                [bands[i].tolist() if banded[i] else [] for i in range(len(texts))], pa.list_(pa.int64())
+            ),
         }
     )
 
 
-def _row_values(values: dict[str, object], i: int) -> list[tuple[str, float]]:
-    return [(name, float(column[i])) for name, column in values.items()]  # type: ignore[index]
+def _row_values(values: Mapping[str, NDArray[np.float64]], i: int) -> list[tuple[str, float]]:
+    return [(name, float(column[i])) for name, column in values.items() if not np.isnan(column[i])]
 
 
 def _contamination(job: Job, documents: DataFrame, features: DataFrame) -> DataFrame:
@@ -88,7 +98,9 @@ def _contamination(job: Job, documents: DataFrame, features: DataFrame) -> DataF
 
     hits = contaminated(job.spark, job.config, documents)
     marked = features.join(hits, "doc_id", "left")
-    return marked.withColumn("reason", F.coalesce("reason", F.when(F.col("benchmark").isNotNull(), F.lit("contaminated_v1"))))
+    return marked.withColumn(
+        "reason", F.coalesce("reason", F.when(F.col("benchmark").isNotNull(), F.lit("contaminated_v1")))
+    )
 
 
 def _exact(verdicts: DataFrame) -> DataFrame:
@@ -144,14 +156,13 @@ def _verified(config: CurateConfig, documents: DataFrame, pairs: DataFrame) -> D
 
 
 def _similar(batch: pa.RecordBatch, settings: MinHashSettings) -> pa.RecordBatch:
-    import numpy as np
-
     n = batch.num_rows
     lists = [shingles(text, settings) for side in ("a_text", "b_text") for text in batch.column(side).to_pylist()]
     similarity = jaccard_pairs(lists, np.arange(n), np.arange(n, 2 * n))
     kept = similarity >= settings.threshold
     rows = pa.RecordBatch.from_arrays(
-        [batch.column("a_id"), batch.column("b_id"), pa.array(similarity, pa.float64())], names=["a_id", "b_id", "cosine"]
+        [batch.column("a_id"), batch.column("b_id"), pa.array(similarity, pa.float64())],
+        names=["a_id", "b_id", "cosine"],
     )
     return rows.filter(pa.array(kept))
 

@@ -49,7 +49,9 @@ def run(job: Job, scope: Scope) -> Outcome:
         return Outcome(total, total, figures=figures, ids={scope.id_name: this})
     job.say(f"comparing {n} rows at cosine {config.threshold}")
     edges = job.tables.scratch("dedup_edges", _edges(job, rows, n, this))
-    removed = job.tables.scratch("dedup_removed", removed_rows(job.tables, edges, _priority(rows, config), config.max_driver_edges))
+    removed = job.tables.scratch(
+        "dedup_removed", removed_rows(job.tables, edges, _priority(rows, config), config.max_driver_edges)
+    )
     figures |= {"edges": float(edges.count())} | audit(job, rows, edges, removed)
     gone = removed.count()
     if gone:
@@ -66,7 +68,9 @@ def _vectors(job: Job) -> DataFrame:
 
 def readable_seeds(job: Job) -> DataFrame:
     """Returns seeds with a vector that may decide; passages are compared with passages, questions with questions (`side`)."""
-    rows = seeds(job.tables).selectExpr("doc_id AS item_id", "quality", "CAST(NULL AS int) AS difficulty", "length(text) AS length")
+    rows = seeds(job.tables).selectExpr(
+        "doc_id AS item_id", "quality", "CAST(NULL AS int) AS difficulty", "length(text) AS length"
+    )
     return rows.join(_vectors(job), "item_id").withColumnRenamed("role", "side")
 
 
@@ -101,19 +105,28 @@ def _edges(job: Job, rows: DataFrame, n: int, this: str) -> DataFrame:
     def compare(key: tuple[str, int], rows: pd.DataFrame) -> pd.DataFrame:
         return compared(rows, threshold)
 
-    clusters = rows.select("item_id", "side", "vector").mapInArrow(place, "item_id string, side string, vector binary, cluster int")
+    clusters = rows.select("item_id", "side", "vector").mapInArrow(
+        place, "item_id string, side string, vector binary, cluster int"
+    )
     return clusters.groupBy("side", "cluster").applyInPandas(compare, EDGES_DDL).distinct()
 
 
 def _centroids(job: Job, rows: DataFrame, n: int, this: str) -> np.ndarray:
     config = job.config.dedup
     # The lowest key hashes: the same sample for any order or partitioning of the rows.
-    sample = rows.selectExpr("xxhash64(item_id) AS h", "item_id", "vector", "dim").orderBy("h", "item_id").limit(config.sample_rows)
+    sample = (
+        rows.selectExpr("xxhash64(item_id) AS h", "item_id", "vector", "dim")
+        .orderBy("h", "item_id")
+        .limit(config.sample_rows)
+    )
     drawn = sample.toPandas()
     vectors = from_binary(drawn["vector"].tolist(), int(drawn["dim"].iloc[0]))
     centroids = fit_centroids(vectors, cluster_count(n, config.cluster_size), job.config.run.seed)
     stored = [(this, i, job.config.embed.model, row.astype("<f4").tobytes()) for i, row in enumerate(centroids)]
-    job.tables.append("centroids", job.spark.createDataFrame(stored, "centroid_set_id string, cluster int, model string, vector binary"))
+    job.tables.append(
+        "centroids",
+        job.spark.createDataFrame(stored, "centroid_set_id string, cluster int, model string, vector binary"),
+    )
     return centroids
 
 
@@ -122,7 +135,9 @@ def placed(batch: pa.RecordBatch, centroids: np.ndarray, probes: int) -> pa.Reco
     clusters = nearest(from_binary(batch.column("vector"), centroids.shape[1]), centroids, probes)
     rows = pa.array(np.repeat(np.arange(batch.num_rows), clusters.shape[1]))
     taken = [batch.column(name).take(rows) for name in ("item_id", "side", "vector")]
-    return pa.RecordBatch.from_arrays([*taken, pa.array(clusters.ravel(), pa.int32())], names=["item_id", "side", "vector", "cluster"])
+    return pa.RecordBatch.from_arrays(
+        [*taken, pa.array(clusters.ravel(), pa.int32())], names=["item_id", "side", "vector", "cluster"]
+    )
 
 
 def compared(rows: pd.DataFrame, threshold: float) -> pd.DataFrame:
@@ -139,7 +154,12 @@ def audit(job: Job, rows: DataFrame, edges: DataFrame, removed: DataFrame) -> di
     from pyspark.sql import functions as F
 
     config = job.config.dedup
-    sample = rows.selectExpr("xxhash64(item_id, 1) AS h", "item_id", "side", "vector").orderBy("h").limit(config.audit_rows).toPandas()
+    sample = (
+        rows.selectExpr("xxhash64(item_id, 1) AS h", "item_id", "side", "vector")
+        .orderBy("h")
+        .limit(config.audit_rows)
+        .toPandas()
+    )
     orphans = removed.select(F.col("kept_id").alias("item_id")).join(removed.select("item_id"), "item_id").count()
     if sample.empty:
         return {"orphans": float(orphans)}
@@ -160,15 +180,28 @@ def brute_pairs(batch: pa.RecordBatch, probe: dict[str, list[Any]], threshold: f
     """Returns all pairs of sampled rows with a batch's rows of the same side at or over the threshold, smaller id first."""
     dim = len(probe["vector"][0]) // 2
     i, j, cosine = pairs_over(from_binary(probe["vector"], dim), from_binary(batch.column("vector"), dim), threshold)
-    ids, others = np.array(probe["item_id"], dtype=object)[i], np.array(batch.column("item_id").to_pylist(), dtype=object)[j]
+    ids, others = (
+        np.array(probe["item_id"], dtype=object)[i],
+        np.array(batch.column("item_id").to_pylist(), dtype=object)[j],
+    )
     sides, other_sides = np.array(probe["side"])[i], np.array(batch.column("side").to_pylist())[j]
     pair = (ids != others) & (sides == other_sides)
     low, high = np.where(ids < others, ids, others)[pair], np.where(ids < others, others, ids)[pair]
-    return pa.RecordBatch.from_pydict({"a_id": pa.array(low, pa.string()), "b_id": pa.array(high, pa.string()), "cosine": cosine[pair]})
+    return pa.RecordBatch.from_pydict(
+        {"a_id": pa.array(low, pa.string()), "b_id": pa.array(high, pa.string()), "cosine": cosine[pair]}
+    )
 
 
 SEEDS = Scope("seed_dedup_id", lambda job: seeds(job.tables), readable_seeds)
 QUESTIONS = Scope("dedup_id", _verified, readable_questions)
 WRITES = ("edges", "duplicates", "centroids")
-SEEDS_STEP = Step("dedup", partial(run, scope=SEEDS), reads=("documents", "curation", "embeddings"), writes=WRITES, sections=("dedup", "embed"))
-STEP = Step("dedup", partial(run, scope=QUESTIONS), reads=("qa", "embeddings"), writes=WRITES, sections=("dedup", "embed"))
+SEEDS_STEP = Step(
+    "dedup",
+    partial(run, scope=SEEDS),
+    reads=("documents", "curation", "embeddings"),
+    writes=WRITES,
+    sections=("dedup", "embed"),
+)
+STEP = Step(
+    "dedup", partial(run, scope=QUESTIONS), reads=("qa", "embeddings"), writes=WRITES, sections=("dedup", "embed")
+)

@@ -15,9 +15,7 @@ from udfs.embedding import EmbedSettings, embed_texts, load_model, to_binary
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-ROWS_DDL = (
-    "item_id string, role string, text_hash string, model string, vector binary, dim int, unknown_share double, cut boolean, reason string"
-)
+ROWS_DDL = "item_id string, role string, text_hash string, model string, vector binary, dim int, unknown_share double, cut boolean, reason string"
 KEY = ["item_id", "role", "text_hash", "model"]
 
 
@@ -58,7 +56,9 @@ def embedded(batch: pa.RecordBatch, settings: EmbedSettings, max_unknown: float)
     made = embed_texts(load_model(settings), batch.column("text").to_pylist(), settings.batch_size)
     failed = np.array([error is not None for error in made.error])
     reason = np.where(
-        failed, "no_vector", np.where(made.unknown_share > max_unknown, "unknown_tokens", np.where(made.cut, "longer_than_window", ""))
+        failed,
+        "no_vector",
+        np.where(made.unknown_share > max_unknown, "unknown_tokens", np.where(made.cut, "longer_than_window", "")),
     )
     return pa.RecordBatch.from_pydict(
         {
@@ -75,4 +75,6 @@ def embedded(batch: pa.RecordBatch, settings: EmbedSettings, max_unknown: float)
     )
 
 
-STEP = Step("embed", run, reads=("documents", "curation", "drafts", "refinements"), writes=("embeddings",), sections=("embed",))
+STEP = Step(
+    "embed", run, reads=("documents", "curation", "drafts", "refinements"), writes=("embeddings",), sections=("embed",)
+)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -23,8 +22,23 @@ if TYPE_CHECKING:
 ROWS_PER_FILE = 100_000
 FILES_DDL = "path string, format string, rows bigint, bytes bigint, sha256 string"
 COLUMNS = (
-    "id", "text", "question", "answer", "discipline", "difficulty", "grade", "branch", "lang", "quality", "n_tokens",
-    "epoch_copies", "weight", "seed_ids", "licenses", "models", "recipe_id",
+    "id",
+    "text",
+    "question",
+    "answer",
+    "discipline",
+    "difficulty",
+    "grade",
+    "branch",
+    "lang",
+    "quality",
+    "n_tokens",
+    "epoch_copies",
+    "weight",
+    "seed_ids",
+    "licenses",
+    "models",
+    "recipe_id",
 )
 
 
@@ -52,10 +66,22 @@ def export_rows(job: Job, mix_id: str) -> DataFrame:
 
     mixture = job.tables.read("mixture").where(f"mix_id = '{mix_id}'").withColumnRenamed("item_id", "qa_id")
     qa = mixture.join(job.tables.read("qa"), "qa_id")
-    calls = job.tables.read("llm_calls").select(F.col("request_id").alias("call"), F.coalesce("served_model", "model").alias("by"))
-    models = qa.select("qa_id", F.explode("request_ids").alias("call")).join(calls, "call").groupBy("qa_id").agg(F.sort_array(F.collect_set("by")).alias("models"))
+    calls = job.tables.read("llm_calls").select(
+        F.col("request_id").alias("call"), F.coalesce("served_model", "model").alias("by")
+    )
+    models = (
+        qa.select("qa_id", F.explode("request_ids").alias("call"))
+        .join(calls, "call")
+        .groupBy("qa_id")
+        .agg(F.sort_array(F.collect_set("by")).alias("models"))
+    )
     documents = job.tables.read("documents").select(F.col("doc_id").alias("seed"), "license")
-    licences = qa.select("qa_id", F.explode("seed_ids").alias("seed")).join(documents, "seed").groupBy("qa_id").agg(F.sort_array(F.collect_set("license")).alias("licenses"))
+    licences = (
+        qa.select("qa_id", F.explode("seed_ids").alias("seed"))
+        .join(documents, "seed")
+        .groupBy("qa_id")
+        .agg(F.sort_array(F.collect_set("license")).alias("licenses"))
+    )
     joined = qa.join(models, "qa_id", "left").join(licences, "qa_id", "left").withColumnRenamed("qa_id", "id")
     return joined.select(*[c for c in COLUMNS if c != "text"])
 
@@ -66,7 +92,9 @@ def _write(job: Job, rows: DataFrame, n: int, target: str) -> DataFrame:
     parts = max(1, -(-n // ROWS_PER_FILE))
     seed, template, formats = job.config.run.seed, job.config.export.template, tuple(job.config.export.formats)
     # Hash order shuffles the cells; the file follows from the hash alone, so that any cluster writes the same files.
-    shuffled = rows.withColumn("_h", F.xxhash64("id", F.lit(seed))).withColumn("_file", F.expr(f"cast(pmod(_h, {parts}) AS int)"))
+    shuffled = rows.withColumn("_h", F.xxhash64("id", F.lit(seed))).withColumn(
+        "_file", F.expr(f"cast(pmod(_h, {parts}) AS int)")
+    )
 
     def write(key: tuple[int], table: pa.Table) -> pa.Table:
         return written(table.sort_by([("_h", "ascending"), ("id", "ascending")]), target, template, formats)
@@ -85,7 +113,15 @@ def written(table: pa.Table, target: str, template: str, formats: tuple[str, ...
         data = encoders[name](full)
         path = f"{target}/part-{number:05d}.{name}"
         write_over(path, data)
-        out.append({"path": path, "format": name, "rows": full.num_rows, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()})
+        out.append(
+            {
+                "path": path,
+                "format": name,
+                "rows": full.num_rows,
+                "bytes": len(data),
+                "sha256": hashlib.sha256(data).hexdigest(),
+            }
+        )
     return pa.Table.from_pylist(out)
 
 

@@ -45,8 +45,14 @@ def _read(job: Job, pending: DataFrame, n_files: int) -> DataFrame:
 def _store(job: Job, pending: DataFrame, rows: DataFrame, n_files: int) -> Outcome:
     for name in ("documents", "quarantine", "files"):
         job.tables.delete_matching(name, pending, ["source", "uri"])
-    wrote = {name: _append(job, rows, kind, name) for kind, name in (("document", "documents"), ("quarantine", "quarantine"))}
-    told = rows.where("row_kind = 'file'").selectExpr("sum(passages) AS p", "sum(quarantined) AS q", "sum(records) AS r", "count(*) AS f").first()
+    wrote = {
+        name: _append(job, rows, kind, name) for kind, name in (("document", "documents"), ("quarantine", "quarantine"))
+    }
+    told = (
+        rows.where("row_kind = 'file'")
+        .selectExpr("sum(passages) AS p", "sum(quarantined) AS q", "sum(records) AS r", "count(*) AS f")
+        .first()
+    )
     if told is None or (told["p"], told["q"], told["f"]) != (wrote["documents"], wrote["quarantine"], n_files):
         raise InvariantError(f"ingest: the readers counted {told}, the tables took {wrote} from {n_files} files")
     # Last, so that a killed run reads these files again and replaces what it had written.

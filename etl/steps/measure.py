@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
 INPUTS = ("documents", "curation", "qa", "embeddings", "duplicates", "annotations")
 MOMENTS_DDL = "items string, scope string, grp int, moments binary"
-MEASURES_DDL = "items string, scope string, metric string, value double, n bigint, params string, ci_low double, ci_high double"
+MEASURES_DDL = (
+    "items string, scope string, metric string, value double, n bigint, params string, ci_low double, ci_high double"
+)
 # distinct-n and the compression ratio need the texts themselves: so many of the lowest key hashes stand for a scope.
 TEXT_SAMPLE = 2000
 
@@ -46,10 +48,18 @@ def run(job: Job) -> Outcome:
 def _rows(job: Job) -> DataFrame:
     from pyspark.sql import functions as F
 
-    docs = unique_seeds(job.tables).selectExpr("doc_id AS item_id", "'documents' AS items", "text", "source", "CAST(NULL AS string) AS branch")
-    qa = clean_questions(job.tables).selectExpr("qa_id AS item_id", "'qa' AS items", "question AS text", "CAST(NULL AS string) AS source", "branch")
-    vectors = job.tables.read("embeddings").where(f"model = '{job.config.embed.model}'").select("item_id", "vector", "reason")
-    every = docs.unionByName(qa).join(labels(job.tables).select("item_id", "discipline", "difficulty"), "item_id", "left")
+    docs = unique_seeds(job.tables).selectExpr(
+        "doc_id AS item_id", "'documents' AS items", "text", "source", "CAST(NULL AS string) AS branch"
+    )
+    qa = clean_questions(job.tables).selectExpr(
+        "qa_id AS item_id", "'qa' AS items", "question AS text", "CAST(NULL AS string) AS source", "branch"
+    )
+    vectors = (
+        job.tables.read("embeddings").where(f"model = '{job.config.embed.model}'").select("item_id", "vector", "reason")
+    )
+    every = docs.unionByName(qa).join(
+        labels(job.tables).select("item_id", "discipline", "difficulty"), "item_id", "left"
+    )
     readable = F.col("vector").isNotNull() & F.col("reason").isNull()
     return every.join(vectors, "item_id", "left").withColumn("readable", readable).drop("reason")
 
@@ -73,7 +83,9 @@ def geometric(scoped: DataFrame, groups: int) -> DataFrame:
     """Returns the closed forms of all scopes; a worker holds the moments of one scope and group at a time."""
     from pyspark.sql import functions as F
 
-    keyed = scoped.select("items", "scope", F.expr(f"pmod(xxhash64(item_id), {groups})").cast("int").alias("grp"), "vector")
+    keyed = scoped.select(
+        "items", "scope", F.expr(f"pmod(xxhash64(item_id), {groups})").cast("int").alias("grp"), "vector"
+    )
     sorted_rows = keyed.repartition("items", "scope", "grp").sortWithinPartitions("items", "scope", "grp")
     moments = sorted_rows.mapInArrow(sum_moments, MOMENTS_DDL)
     return moments.groupBy("items", "scope").applyInPandas(closed_forms, MEASURES_DDL)
@@ -111,7 +123,18 @@ def closed_forms(rows: pd.DataFrame) -> pd.DataFrame:
     for metric, value in all_measures(total).items():
         found = intervals.get(metric)
         low, high = (found.low, found.high) if found else (None, None)
-        values.append((rows["items"].iloc[0], rows["scope"].iloc[0], metric, value, total.n, f"jackknife over {len(groups)} groups", low, high))
+        values.append(
+            (
+                rows["items"].iloc[0],
+                rows["scope"].iloc[0],
+                metric,
+                value,
+                total.n,
+                f"jackknife over {len(groups)} groups",
+                low,
+                high,
+            )
+        )
     return pd.DataFrame(values, columns=["items", "scope", "metric", "value", "n", "params", "ci_low", "ci_high"])
 
 
@@ -121,16 +144,25 @@ def textual(scoped: DataFrame) -> DataFrame:
     from pyspark.sql import functions as F
 
     lowest = Window.partitionBy("items", "scope").orderBy(F.xxhash64("item_id"), "item_id")
-    sample = scoped.select("items", "scope", "text", F.row_number().over(lowest).alias("_n")).where(f"_n <= {TEXT_SAMPLE}")
+    sample = scoped.select("items", "scope", "text", F.row_number().over(lowest).alias("_n")).where(
+        f"_n <= {TEXT_SAMPLE}"
+    )
     return sample.drop("_n").groupBy("items", "scope").applyInPandas(text_measures, MEASURES_DDL)
 
 
 def text_measures(rows: pd.DataFrame) -> pd.DataFrame:
     """Measures the texts of one scope."""
     texts = rows["text"].sort_values().tolist()
-    found = {"distinct_1": distinct_n(texts, 1), "distinct_2": distinct_n(texts, 2), "compression_ratio": compression_ratio(texts)}
+    found = {
+        "distinct_1": distinct_n(texts, 1),
+        "distinct_2": distinct_n(texts, 2),
+        "compression_ratio": compression_ratio(texts),
+    }
     params = f"up to {TEXT_SAMPLE} texts of the lowest key hashes"
-    values = [(rows["items"].iloc[0], rows["scope"].iloc[0], metric, value, len(texts), params, None, None) for metric, value in found.items()]
+    values = [
+        (rows["items"].iloc[0], rows["scope"].iloc[0], metric, value, len(texts), params, None, None)
+        for metric, value in found.items()
+    ]
     return pd.DataFrame(values, columns=["items", "scope", "metric", "value", "n", "params", "ci_low", "ci_high"])
 
 

@@ -30,14 +30,18 @@ def run(job: Job) -> Outcome:
         frame = job.spark.createDataFrame([tuple(asdict(row)[n] for n in names) for row in rows], types)
         job.tables.append("allocation", frame.selectExpr("*", f"'{plan_id}' AS plan_id"))
     unprobed = sum(cell.n == 0 for cell in cells)
-    figures = {"cells": float(len(cells)), "cells_without_probe": float(unprobed), "target_tokens": float(sum(r.target_tokens for r in rows))}
+    figures = {
+        "cells": float(len(cells)),
+        "cells_without_probe": float(unprobed),
+        "target_tokens": float(sum(r.target_tokens for r in rows)),
+    }
     return Outcome(len(rows), len(rows), {}, figures, {"plan_id": plan_id})
 
 
 def allocation_settings(config: PlanConfig) -> AllocationSettings:
     """Builds the allocation's settings from the config."""
-    shares = config.branch_shares
-    branches = tuple(replace(b, share=shares[b.name]) for b in (MULTI_GRADE, HIGH_DIFFICULTY) if shares.get(b.name, 0) > 0)  # type: ignore[call-overload]
+    shares = config.branch_shares.model_dump()
+    branches = tuple(replace(b, share=shares[b.name]) for b in (MULTI_GRADE, HIGH_DIFFICULTY) if shares[b.name] > 0)
     return AllocationSettings(
         total_tokens=config.total_tokens,
         stem_weight=config.stem_weight,
@@ -53,18 +57,27 @@ def _cells(job: Job) -> list[Cell]:
 
     stem = [f.id for f in job.taxonomy.fields if f.stem]
     labelled = unique_seeds(job.tables).selectExpr("doc_id AS item_id").join(labels(job.tables), "item_id")
-    supply = labelled.groupBy("discipline", "difficulty").agg(F.avg(F.col("field").isin(stem).cast("double")).alias("stem_share"))
+    supply = labelled.groupBy("discipline", "difficulty").agg(
+        F.avg(F.col("field").isin(stem).cast("double")).alias("stem_share")
+    )
     model = job.config.probe.model or job.config.llm.models.judge
-    return [Cell(**row.asDict()) for row in sorted(_with_probe(job, supply, model).collect(), key=lambda r: (r["discipline"], r["difficulty"]))]
+    return [
+        Cell(**row.asDict())
+        for row in sorted(_with_probe(job, supply, model).collect(), key=lambda r: (r["discipline"], r["difficulty"]))
+    ]
 
 
 def _with_probe(job: Job, supply: DataFrame, model: str) -> DataFrame:
     from pyspark.sql import functions as F
 
     probed = job.tables.read("probe_results").where(f"model = '{model}' AND correct IS NOT NULL")
-    accuracy = probed.groupBy("discipline", "difficulty").agg(F.count_if("correct").alias("correct"), F.count("*").alias("n"))
+    accuracy = probed.groupBy("discipline", "difficulty").agg(
+        F.count_if("correct").alias("correct"), F.count("*").alias("n")
+    )
     joined = supply.join(accuracy, ["discipline", "difficulty"], "left")
-    return joined.selectExpr("discipline", "difficulty", "coalesce(correct, 0) AS correct", "coalesce(n, 0) AS n", "stem_share")
+    return joined.selectExpr(
+        "discipline", "difficulty", "coalesce(correct, 0) AS correct", "coalesce(n, 0) AS n", "stem_share"
+    )
 
 
 STEP = Step(

@@ -27,7 +27,11 @@ def run(job: Job) -> Outcome:
     asking = Asking("probe", model, job.config.probe.params)
     answers = ask(job, "probe", todo, asking)
     wrote = job.tables.append("probe_results", read_rows(answers, asking, result_rows, RESULTS_DDL))
-    new = job.tables.read("probe_results").join(todo.select("item_id"), "item_id", "left_semi").where(f"model = '{model}'")
+    new = (
+        job.tables.read("probe_results")
+        .join(todo.select("item_id"), "item_id", "left_semi")
+        .where(f"model = '{model}'")
+    )
     dropped = count_reasons(new)
     return Outcome(n, wrote - sum(dropped.values()), dropped)
 
@@ -55,5 +59,9 @@ def result_rows(row: dict[str, Any], parsed: Parsed) -> list[dict[str, Any]]:
 
 
 STEP = Step(
-    "probe", run, reads=("documents", "curation", "annotations"), writes=("probe_results", "llm_calls"), sections=("probe",)
+    "probe",
+    run,
+    reads=("documents", "curation", "annotations"),
+    writes=("probe_results", "llm_calls"),
+    sections=("probe",),
 )

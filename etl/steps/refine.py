@@ -27,8 +27,12 @@ def run(job: Job) -> Outcome:
     n = todo.count()
     if n == 0:
         return Outcome(0, 0)
-    rows = job.tables.scratch("refine_rows", read_rows(ask(job, "refine", todo, asking), asking, refinement_rows, REFINEMENTS_DDL))
-    fresh = job.tables.scratch("refine_new", rows.join(job.tables.read("refinements").select("qa_id"), "qa_id", "left_anti"))
+    rows = job.tables.scratch(
+        "refine_rows", read_rows(ask(job, "refine", todo, asking), asking, refinement_rows, REFINEMENTS_DDL)
+    )
+    fresh = job.tables.scratch(
+        "refine_new", rows.join(job.tables.read("refinements").select("qa_id"), "qa_id", "left_anti")
+    )
     made = 0 if fresh.isEmpty() else job.tables.append("refinements", fresh)
     dropped = count_reasons(rows)
     return Outcome(n, rows.where("status = 'ok'").count(), dropped, {"new_refinements": float(made)})
@@ -62,4 +66,6 @@ def refinement_rows(row: dict[str, Any], parsed: Parsed) -> list[dict[str, Any]]
     return [{**out, "answer": value["answer"], "status": "ok"}]
 
 
-STEP = Step("refine", run, reads=("drafts", "documents", "curation"), writes=("refinements", "llm_calls"), sections=("refine",))
+STEP = Step(
+    "refine", run, reads=("drafts", "documents", "curation"), writes=("refinements", "llm_calls"), sections=("refine",)
+)

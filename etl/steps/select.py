@@ -28,16 +28,27 @@ def run(job: Job) -> Outcome:
     n = rows.count()
     if n == 0:
         return Outcome(0, 0)
-    supply = {r["cell"]: int(r["tokens"]) for r in rows.groupBy("cell").agg(F.sum("n_tokens").alias("tokens")).collect()}
+    supply = {
+        r["cell"]: int(r["tokens"]) for r in rows.groupBy("cell").agg(F.sum("n_tokens").alias("tokens")).collect()
+    }
     quotas = quota_counts(_weights(job, list(supply)), supply, config.total_tokens)
     chosen = _fill(job, rows, quotas)
-    mix_id = stable_id(job.config.fingerprint("select", "ingest", "export"), str(job.tables.version("qa")), str(job.tables.version("duplicates")), repr(sorted(quotas.items())))
-    new = chosen.withColumn("mix_id", F.lit(mix_id)).join(job.tables.read("mixture").select("mix_id", "item_id"), ["mix_id", "item_id"], "left_anti")
+    mix_id = stable_id(
+        job.config.fingerprint("select", "ingest", "export"),
+        str(job.tables.version("qa")),
+        str(job.tables.version("duplicates")),
+        repr(sorted(quotas.items())),
+    )
+    new = chosen.withColumn("mix_id", F.lit(mix_id)).join(
+        job.tables.read("mixture").select("mix_id", "item_id"), ["mix_id", "item_id"], "left_anti"
+    )
     fresh = job.tables.scratch("select_new", new)
     if not fresh.isEmpty():
         job.tables.append("mixture", fresh)
     took = job.tables.read("mixture").where(f"mix_id = '{mix_id}'").count()
-    return Outcome(n, took, {"over_quota": n - took} if n > took else {}, {"cells": float(len(supply))}, {"mix_id": mix_id})
+    return Outcome(
+        n, took, {"over_quota": n - took} if n > took else {}, {"cells": float(len(supply))}, {"mix_id": mix_id}
+    )
 
 
 def _counted(job: Job) -> DataFrame:
@@ -47,7 +58,9 @@ def _counted(job: Job) -> DataFrame:
         for batch in batches:
             texts = render_text(template, batch.column("question").to_pylist(), batch.column("answer").to_pylist())
             tokens = pa.array(token_counter(tokenizer)(texts), pa.int64())
-            cell = pc.binary_join_element_wise(batch.column("discipline"), pc.cast(batch.column("difficulty"), pa.string()), "/")
+            cell = pc.binary_join_element_wise(
+                batch.column("discipline"), pc.cast(batch.column("difficulty"), pa.string()), "/"
+            )
             columns = [batch.column("qa_id"), cell, batch.column("quality"), tokens]
             yield pa.RecordBatch.from_arrays(columns, names=["item_id", "cell", "quality", "n_tokens"])
 
@@ -70,11 +83,21 @@ def _fill(job: Job, rows: DataFrame, quotas: dict[str, int]) -> DataFrame:
     from pyspark.sql import functions as F
 
     quota = job.spark.createDataFrame(sorted(quotas.items()), "cell string, quota bigint")
-    best_first = Window.partitionBy("cell").orderBy(F.col("quality").desc(), "item_id").rowsBetween(Window.unboundedPreceding, -1)
+    best_first = (
+        Window.partitionBy("cell")
+        .orderBy(F.col("quality").desc(), "item_id")
+        .rowsBetween(Window.unboundedPreceding, -1)
+    )
     before = F.coalesce(F.sum("n_tokens").over(best_first), F.lit(0))
     # A row goes in while its cell's quota is not yet full, so that a cell ends at most one row over.
     filled = rows.withColumn("before", before).join(F.broadcast(quota), "cell").where("before < quota")
     return filled.select("item_id", "cell", "n_tokens", F.lit(1.0).alias("weight"), F.lit(1).alias("epoch_copies"))
 
 
-STEP = Step("select", run, reads=("qa", "duplicates", "allocation"), writes=("mixture",), sections=("select", "export", "ingest", "dedup", "embed"))
+STEP = Step(
+    "select",
+    run,
+    reads=("qa", "duplicates", "allocation"),
+    writes=("mixture",),
+    sections=("select", "export", "ingest", "dedup", "embed"),
+)

@@ -31,7 +31,9 @@ def run(job: Job) -> Outcome:
     fresh = job.tables.scratch("synthesize_new", new)
     made = 0 if fresh.isEmpty() else job.tables.append("drafts", fresh)
     asked = draws.count()
-    dropped = count_reasons(rows.dropDuplicates(["request_id", "status", "seed_ids", "grade"]).where("status = 'rejected'"))
+    dropped = count_reasons(
+        rows.dropDuplicates(["request_id", "status", "seed_ids", "grade"]).where("status = 'rejected'")
+    )
     return Outcome(asked, asked - sum(dropped.values()), dropped, {"new_drafts": float(made)})
 
 
@@ -48,15 +50,26 @@ def draw_seeds(job: Job) -> DataFrame:
     plan = job.tables.read("allocation").where(f"plan_id = '{plan_id}' AND target_tokens > 0")
     per_request = config.tokens_per_question * config.questions_per_request
     cells = plan.withColumn("requests", F.ceil(F.col("target_tokens") / per_request)).drop("weight", "explanation")
-    labelled = unique_seeds(job.tables).withColumnRenamed("doc_id", "item_id").join(
-        labels(job.tables).select("item_id", "discipline", "difficulty"), "item_id"
+    labelled = (
+        unique_seeds(job.tables)
+        .withColumnRenamed("doc_id", "item_id")
+        .join(labels(job.tables).select("item_id", "discipline", "difficulty"), "item_id")
     )
     uses = labelled.withColumn("sample", F.explode(F.sequence(F.lit(0), F.lit(config.max_seed_uses - 1))))
     drawn = uses.join(cells, ["discipline", "difficulty"])
-    order = Window.partitionBy("discipline", "difficulty", "branch", "grade").orderBy("sample", F.xxhash64("item_id", "grade"), "item_id")
+    order = Window.partitionBy("discipline", "difficulty", "branch", "grade").orderBy(
+        "sample", F.xxhash64("item_id", "grade"), "item_id"
+    )
     picked = drawn.withColumn("_n", F.row_number().over(order)).where("_n <= requests")
     return picked.select(
-        "plan_id", "item_id", "lang", "text", "discipline", "branch", "grade", "sample",
+        "plan_id",
+        "item_id",
+        "lang",
+        "text",
+        "discipline",
+        "branch",
+        "grade",
+        "sample",
         F.col("difficulty").alias("target_difficulty"),
         F.lit(config.questions_per_request).alias("n"),
         F.col("item_id").alias("prefix"),
@@ -71,7 +84,10 @@ def _branch(job: Job, draws: DataFrame, branch: str) -> DataFrame:
 
 def draft_rows(row: dict[str, Any], parsed: Parsed) -> list[dict[str, Any]]:
     """Turns one answer into rows of `drafts`: one per question, or a rejected one with the reason."""
-    shared = {name: row[name] for name in ("request_id", "plan_id", "lang", "branch", "grade", "discipline", "target_difficulty")}
+    shared = {
+        name: row[name]
+        for name in ("request_id", "plan_id", "lang", "branch", "grade", "discipline", "target_difficulty")
+    }
     shared |= {"seed_ids": [row["item_id"]], "escalation": 0}
     if parsed.value is None:
         draft_id = stable_id(row["request_id"], "none")

@@ -29,7 +29,17 @@ def run(job: Job) -> Outcome:
         for batch in batches:
             yield checked(batch, minimum, max_drop)
 
-    columns = ("qa_id", "question", "answer", "form", "lang", "verdict", "seed_quality", "difficulty", "target_difficulty")
+    columns = (
+        "qa_id",
+        "question",
+        "answer",
+        "form",
+        "lang",
+        "verdict",
+        "seed_quality",
+        "difficulty",
+        "target_difficulty",
+    )
     checks = job.tables.scratch("verify_checks", todo.select(*columns).mapInArrow(check, CHECKS_DDL))
     known = job.tables.read("checks").select("qa_id")
     job.tables.append("checks", checks.join(known, "qa_id", "left_anti"))
@@ -72,17 +82,33 @@ def _questions(job: Job) -> DataFrame:
     from pyspark.sql import functions as F
 
     refined = job.tables.read("refinements").where("status = 'ok'").withColumnRenamed("request_id", "refine_request_id")
-    refined = refined.join(job.tables.read("qa").select("qa_id"), "qa_id", "left_anti").drop("reason", "error", "status")
+    refined = refined.join(job.tables.read("qa").select("qa_id"), "qa_id", "left_anti").drop(
+        "reason", "error", "status"
+    )
     drafts = job.tables.read("drafts").select(
-        "draft_id", F.col("answer").alias("draft_answer"), "request_id", "seed_ids", "lang", "branch", "grade", "form",
-        "target_difficulty", F.col("discipline").alias("seed_discipline"), F.col("seed_ids")[0].alias("seed_id"),
+        "draft_id",
+        F.col("answer").alias("draft_answer"),
+        "request_id",
+        "seed_ids",
+        "lang",
+        "branch",
+        "grade",
+        "form",
+        "target_difficulty",
+        F.col("discipline").alias("seed_discipline"),
+        F.col("seed_ids")[0].alias("seed_id"),
     )
     quality = seeds(job.tables).select(F.col("doc_id").alias("seed_id"), F.col("quality").alias("seed_quality"))
     calls = job.tables.read("llm_calls").select("request_id", "prompt_id", "model").dropDuplicates(["request_id"])
     made = calls.selectExpr("request_id", "concat_ws('|', prompt_id, model) AS made_by")
     refined_by = calls.selectExpr("request_id AS refine_request_id", "concat_ws('|', prompt_id, model) AS refined_by")
     label = labels(job.tables).withColumnRenamed("item_id", "qa_id").select("qa_id", "discipline", "difficulty")
-    joined = refined.join(drafts, "draft_id").join(quality, "seed_id", "left").join(made, "request_id").join(refined_by, "refine_request_id")
+    joined = (
+        refined.join(drafts, "draft_id")
+        .join(quality, "seed_id", "left")
+        .join(made, "request_id")
+        .join(refined_by, "refine_request_id")
+    )
     return joined.join(label, "qa_id", "left")
 
 
@@ -90,10 +116,21 @@ def _fate(todo: DataFrame, checks: DataFrame) -> DataFrame:
     from pyspark.sql import functions as F
 
     return todo.join(checks, "qa_id").select(
-        "qa_id", F.substring(F.sha2(F.concat_ws("|", "made_by", "refined_by"), 256), 1, 32).alias("recipe_id"),
-        "quality", "lang", "seed_ids", "branch", "grade", "question", "answer", "draft_answer",
+        "qa_id",
+        F.substring(F.sha2(F.concat_ws("|", "made_by", "refined_by"), 256), 1, 32).alias("recipe_id"),
+        "quality",
+        "lang",
+        "seed_ids",
+        "branch",
+        "grade",
+        "question",
+        "answer",
+        "draft_answer",
         F.coalesce("discipline", "seed_discipline").alias("discipline"),
-        "difficulty", "target_difficulty", "status", "reason",
+        "difficulty",
+        "target_difficulty",
+        "status",
+        "reason",
         F.array("request_id", "refine_request_id").alias("request_ids"),
     )
 

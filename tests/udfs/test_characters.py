@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from udfs.characters import BROKEN, DIGIT, LETTER, UNSPACED, Characters, chunks, class_table, scramble, span_hashes
@@ -45,6 +45,7 @@ def test_marks_stay_with_their_letter() -> None:
     assert units("cafe\u0301 हिन्दी ที่") == ["cafe\u0301", "हिन्दी", "ที่"]
 
 
+@settings(deadline=None)
 @given(TEXTS)
 def test_units_of_many_texts_are_those_of_each(texts: list[str]) -> None:
     characters = Characters.of(texts)
@@ -56,17 +57,20 @@ def test_units_of_many_texts_are_those_of_each(texts: list[str]) -> None:
         assert own == units(text)
 
 
+@settings(deadline=None)
 @given(TEXTS)
 def test_counts_are_those_of_each_text(texts: list[str]) -> None:
     characters = Characters.of(texts)
     assert characters.count(characters.codes == ord("a")).tolist() == [text.count("a") for text in texts]
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(max_size=9), max_size=9), st.integers(1, 20))
 def test_chunks_lose_nothing(texts: list[str], max_chars: int) -> None:
     assert [text for chunk in chunks(texts, max_chars) for text in chunk] == texts
 
 
+@settings(deadline=None)
 @given(st.binary(min_size=1, max_size=30), st.binary(max_size=30), st.binary(max_size=30))
 def test_a_span_has_the_same_hash_wherever_it_lies(body: bytes, before: bytes, after: bytes) -> None:
     def hash_in(content: bytes, begin: int) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from udfs.ngrams import ngram_hashes, overlap, protected_hashes
@@ -17,6 +17,7 @@ def grams(words: list[str], n: int) -> list[tuple[str, ...]]:
     return [tuple(words[i : i + n]) for i in range(len(words) - n + 1)]
 
 
+@settings(deadline=None)
 @given(WORDS, WORDS)
 def test_hashes_are_equal_exactly_where_the_ngrams_are(a: list[str], b: list[str]) -> None:
     names = grams(a, 2) + grams(b, 2)

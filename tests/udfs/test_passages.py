@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from udfs.passages import Passage, split_passages
@@ -31,6 +31,7 @@ def sentence(n_words: int, mark: str = "w") -> str:
     return " ".join([mark.upper(), *[mark] * (n_words - 1)]) + "."
 
 
+@settings(deadline=None)
 @given(
     st.text(alphabet="aB1 .!?\n#-`~。，第章\u0301\u3000", max_size=200),
     st.integers(1, 30),

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from udfs.quality import QualitySettings, first_failure, quality_score, rule_values
@@ -23,8 +23,8 @@ def value(name: str, text: str, lang: str = "en") -> float:
     return float(rule_values([text], [lang])[name][0])
 
 
-def failure(text: str, lang: str = "en", settings: QualitySettings | None = None) -> str | None:
-    return first_failure(rule_values([text], [lang]), [lang], settings)[0]
+def failure(text: str, lang: str = "en", thresholds: QualitySettings | None = None) -> str | None:
+    return first_failure(rule_values([text], [lang]), [lang], thresholds)[0]
 
 
 @pytest.mark.parametrize(
@@ -59,6 +59,7 @@ def test_values_of_a_language_are_measured_for_it_alone() -> None:
     assert values["sign_share"][1] == pytest.approx(7 / 60)
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(alphabet="ab1 .\n中，#\ufffd", max_size=40), max_size=5))
 def test_values_do_not_depend_on_the_batch(texts: list[str]) -> None:
     together = rule_values(texts, ["en"] * len(texts))
@@ -100,8 +101,8 @@ def test_rules_of_english_and_chinese_leave_other_languages_alone() -> None:
 
 
 def test_thresholds_are_settings() -> None:
-    assert failure("A short line.", settings=QualitySettings(min_units=3)) is None
-    assert failure(PROSE, settings=replace(QualitySettings(), max_units=10)) == "too_long_v1"
+    assert failure("A short line.", thresholds=QualitySettings(min_units=3)) is None
+    assert failure(PROSE, thresholds=replace(QualitySettings(), max_units=10)) == "too_long_v1"
 
 
 def test_no_texts() -> None:
@@ -124,10 +125,11 @@ def test_the_score_is_the_stated_formula() -> None:
     assert quality_score(rule_values([text], ["en"]))[0] == pytest.approx(26 / (26 + 60) / 2)
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.text(alphabet="ab1 .\n中，#\ufffd", max_size=60), min_size=1, max_size=4), st.sampled_from(["en", "zh"])
 )
 def test_scores_lie_between_0_and_1(texts: list[str], lang: str) -> None:
     values = rule_values(texts, [lang] * len(texts))
-    for settings in (QualitySettings(), QualitySettings(min_units=0, max_symbol_share=0)):
-        assert np.all((quality_score(values, settings) >= 0) & (quality_score(values, settings) <= 1))
+    for thresholds in (QualitySettings(), QualitySettings(min_units=0, max_symbol_share=0)):
+        assert np.all((quality_score(values, thresholds) >= 0) & (quality_score(values, thresholds) <= 1))

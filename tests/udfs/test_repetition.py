@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from udfs.characters import Characters
@@ -24,6 +24,7 @@ def test_repeats_are_counted_within_an_owner() -> None:
     assert times.tolist() == [2, 1, 2, 2, 2]
 
 
+@settings(deadline=None)
 @given(TEXTS)
 def test_repeated_units_are_those_of_a_plain_loop(texts: list[list[str]]) -> None:
     expected = []
@@ -37,6 +38,7 @@ def test_repeated_units_are_those_of_a_plain_loop(texts: list[list[str]]) -> Non
     assert units_of(texts).repeated(2).tolist() == expected
 
 
+@settings(deadline=None)
 @given(TEXTS)
 def test_the_most_frequent_ngram_is_that_of_a_plain_loop(texts: list[list[str]]) -> None:
     expected = []

@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from udfs.text import is_unspaced, normal_hash, normalise, sentence_spans, sentences, stable_id, text_hash, words
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_normalising_twice_changes_nothing(text: str) -> None:
     assert normalise(normalise(text)) == normalise(text)
@@ -31,6 +32,7 @@ def test_keys_are_the_same_for_ever() -> None:
     assert text_hash("水的沸点") == hashlib.sha256("水的沸点".encode()).hexdigest()[:32]
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(), max_size=4), st.lists(st.text(), max_size=4))
 def test_different_parts_have_different_ids(a: list[str], b: list[str]) -> None:
     assert (stable_id(*a) == stable_id(*b)) == (a == b)
@@ -76,6 +78,7 @@ def test_sentences(text: str, expected: list[str]) -> None:
     assert sentences(text) == expected
 
 
+@settings(deadline=None)
 @given(st.text(alphabet="aB .!?\n#-1。？”’\u3000", max_size=60))
 def test_sentences_hold_every_character_but_whitespace(text: str) -> None:
     spans = sentence_spans(text)

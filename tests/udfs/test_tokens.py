@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers
 
@@ -45,11 +45,13 @@ def test_the_stated_formula(text: str, tokens: float) -> None:
     assert approx([text]) == [math.ceil(round(tokens, 2))]
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(alphabet="ab1. \n中é", max_size=30), max_size=6))
 def test_counts_do_not_depend_on_the_batch(texts: list[str]) -> None:
     assert approx(texts) == [approx([text])[0] for text in texts]
 
 
+@settings(deadline=None)
 @given(st.text(alphabet="ab1. \n中é", max_size=60), st.integers(0, 60))
 def test_a_part_never_has_more_tokens_than_the_whole(text: str, end: int) -> None:
     assert approx([text[:end]]) <= approx([text])

@@ -2,7 +2,7 @@ import io
 import tracemalloc
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from etl.readers.chunks import guess_encoding, lines, utf8_chunks, whole
@@ -21,13 +21,20 @@ def text_of(data, encoding):
     return b"".join(utf8_chunks(Drip(data), encoding)).decode()
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-32", "gb18030", "big5", "shift_jis", "utf-7"])
+@pytest.mark.parametrize(
+    "encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-32", "gb18030", "big5", "shift_jis", "utf-7"]
+)
 def test_every_encoding_becomes_utf8_without_a_mark(encoding):
-    assert text_of("\ufeff漢字\n{}".encode(encoding) if "le" in encoding else "漢字\n{}".encode(encoding), encoding) == "漢字\n{}"
+    assert (
+        text_of("\ufeff漢字\n{}".encode(encoding) if "le" in encoding else "漢字\n{}".encode(encoding), encoding)
+        == "漢字\n{}"
+    )
 
 
 def test_bytes_outside_the_encoding_stay_undecodable_and_their_neighbours_whole():
-    data = b"".join(utf8_chunks(io.BytesIO("好\n".encode("gb18030") + b"\xff\xff\n" + "天\n".encode("gb18030")), "gb18030"))
+    data = b"".join(
+        utf8_chunks(io.BytesIO("好\n".encode("gb18030") + b"\xff\xff\n" + "天\n".encode("gb18030")), "gb18030")
+    )
     first, second, third = data.splitlines()
     assert (first.decode(), third.decode()) == ("好", "天")
     with pytest.raises(UnicodeDecodeError):
@@ -50,6 +57,7 @@ def test_the_guess_reads_the_text_right(text, encoding):
     assert text_of(data, "auto") == text
 
 
+@settings(deadline=None)
 @given(st.lists(st.text("ab\r\n", max_size=8)).map("".join), st.booleans(), st.integers(1, 4))
 def test_lines_put_together_are_the_text_and_are_numbered_from_one(text, universal, size):
     data = text.encode()
@@ -77,9 +85,15 @@ def test_a_huge_line_does_not_stay_in_memory():
 
 def test_a_cut_gives_the_half_line_with_the_reason_and_reading_goes_on():
     got = list(lines([b"one\nhal", StreamBroken("truncated", "cut", 7), b"two\n"], 100))
-    assert [(line.number, line.data, line.reason) for line in got] == [(1, b"one\n", ""), (2, b"hal", "truncated"), (3, b"two\n", "")]
+    assert [(line.number, line.data, line.reason) for line in got] == [
+        (1, b"one\n", ""),
+        (2, b"hal", "truncated"),
+        (3, b"two\n", ""),
+    ]
 
 
 def test_a_whole_document_is_bounded():
     assert whole([b"ab", b"cd"], 4) == b"abcd"
-    assert whole([b"ab", b"cde"], 4) == BadRecord("0", "too_large", "a document of over max_record_bytes (4 bytes)", "abcde")
+    assert whole([b"ab", b"cde"], 4) == BadRecord(
+        "0", "too_large", "a document of over max_record_bytes (4 bytes)", "abcde"
+    )

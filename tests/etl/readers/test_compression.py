@@ -5,7 +5,7 @@ import tracemalloc
 
 import pytest
 import zstandard
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from etl.readers.compression import StreamBroken, compression_of, decompressed
@@ -55,6 +55,17 @@ def test_reading_goes_on_at_the_member_after_a_damaged_one(suffix):
     assert set(reasons) == {"unreadable"}
 
 
+def test_damage_never_costs_the_members_after_it():
+    members = [gzip.compress(b"%d " % n * 60) for n in range(4)]
+    for at in range(10, len(members[1])):
+        for flip in (1, 0x80, 0xFF):
+            damaged = bytearray(members[1])
+            damaged[at] ^= flip
+            got, reasons = read_all(members[0] + bytes(damaged) + members[2] + members[3], ".gz")
+            assert got.endswith(b"2 " * 60 + b"3 " * 60), (at, flip)
+            assert reasons or b"1 " * 60 in got
+
+
 def test_a_wrong_checksum_is_damage():
     data = bytearray(gzip.compress(b"text"))
     data[-6] ^= 1
@@ -90,6 +101,7 @@ def test_a_bomb_unfolds_in_bounded_memory(suffix, bound):
     assert peak < bound
 
 
+@settings(deadline=None)
 @given(st.sampled_from(list(COMPRESS)), st.integers(0, 400), st.integers(0, 255))
 def test_no_single_wrong_byte_makes_an_exception_or_a_silent_loss(suffix, index, value):
     lines = b"".join(b'{"id": %d}\n' % n for n in range(60))

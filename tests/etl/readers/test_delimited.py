@@ -2,7 +2,7 @@ import csv
 import io
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from etl.readers.delimited import read_csv, read_tsv
@@ -12,7 +12,9 @@ from etl.readers.record import BadRecord, ReadOptions
 def brief(data: str | bytes, reader=read_csv, **options) -> list:
     data = data.encode() if isinstance(data, str) else data
     items = list(reader(io.BytesIO(data), ReadOptions(**options)))
-    return [(item.position, item.reason if isinstance(item, BadRecord) else tuple(item.data.values())) for item in items]
+    return [
+        (item.position, item.reason if isinstance(item, BadRecord) else tuple(item.data.values())) for item in items
+    ]
 
 
 def test_quoted_newlines_and_the_position_is_the_first_line_of_a_row():
@@ -27,7 +29,12 @@ def test_any_line_end(end):
 
 def test_wrong_columns_keep_the_row():
     (bad, good) = read_csv(io.BytesIO(b"a,b\n1,2,3\n4,5\n"), ReadOptions())
-    assert (bad.position, bad.reason, bad.error, bad.raw) == ("2", "wrong_columns", "3 columns, the header has 2", "1,2,3\n")
+    assert (bad.position, bad.reason, bad.error, bad.raw) == (
+        "2",
+        "wrong_columns",
+        "3 columns, the header has 2",
+        "1,2,3\n",
+    )
     assert good.data == {"a": "4", "b": "5"}
 
 
@@ -80,10 +87,16 @@ def test_bad_bytes_large_lines_and_nul():
     assert brief(b"") == []
 
 
-cells = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=6) | st.sampled_from(['"', "\r\n", ",", "\t"])
+cells = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=6) | st.sampled_from(
+    ['"', "\r\n", ",", "\t"]
+)
 
 
-@given(st.lists(st.tuples(cells, cells.map(lambda cell: cell + "x")), max_size=6), st.sampled_from([(read_csv, ","), (read_tsv, "\t")]))
+@settings(deadline=None)
+@given(
+    st.lists(st.tuples(cells, cells.map(lambda cell: cell + "x")), max_size=6),
+    st.sampled_from([(read_csv, ","), (read_tsv, "\t")]),
+)
 def test_what_the_csv_module_writes_is_read_back(rows, kind):
     reader, delimiter = kind
     out = io.StringIO(newline="")
@@ -91,7 +104,10 @@ def test_what_the_csv_module_writes_is_read_back(rows, kind):
     assert [values for _, values in brief(out.getvalue(), reader)] == rows
 
 
-@given(st.binary(max_size=80) | st.text('ab,"\n\r\t', max_size=60).map(str.encode), st.sampled_from([read_csv, read_tsv]))
+@settings(deadline=None)
+@given(
+    st.binary(max_size=80) | st.text('ab,"\n\r\t', max_size=60).map(str.encode), st.sampled_from([read_csv, read_tsv])
+)
 def test_no_bytes_raise_and_no_position_is_given_twice(data, reader):
     positions = [position for position, _ in brief(data, reader, max_record_bytes=30)]
     assert len(set(positions)) == len(positions)

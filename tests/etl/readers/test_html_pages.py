@@ -54,4 +54,9 @@ def test_a_large_page_is_told():
 @given(st.binary(max_size=200) | st.text('<>/p"a =!-[&;', max_size=120).map(str.encode))
 def test_no_bytes_raise(junk):
     assert isinstance(read(junk), BadRecord) or read(junk).data["text"]
-    assert read(b"<html><body><p>Text enough to be found here." + junk + b"</p></body></html>", encoding="latin-1").position == "0"
+    assert (
+        read(
+            b"<html><body><p>Text enough to be found here." + junk + b"</p></body></html>", encoding="latin-1"
+        ).position
+        == "0"
+    )

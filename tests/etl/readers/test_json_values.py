@@ -3,7 +3,7 @@ import json
 import tracemalloc
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from etl.readers.json_values import read_json_values
@@ -28,7 +28,12 @@ values = st.recursive(
 )
 
 
-@given(st.lists(st.dictionaries(st.text(max_size=5), values, max_size=4), min_size=1), st.booleans(), st.sampled_from([None, 2]))
+@settings(deadline=None)
+@given(
+    st.lists(st.dictionaries(st.text(max_size=5), values, max_size=4), min_size=1),
+    st.booleans(),
+    st.sampled_from([None, 2]),
+)
 def test_any_layout_of_valid_objects_is_read_as_it_is(objects, ascii_only, indent):
     texts = [json.dumps(value, ensure_ascii=ascii_only, indent=indent) for value in objects]
     array = json.dumps(objects, ensure_ascii=ascii_only, indent=indent)
@@ -109,11 +114,16 @@ TEXT = json.dumps(OBJECTS, ensure_ascii=False).encode()
 ENDS = [TEXT.index(json.dumps(value, ensure_ascii=False).encode()) for value in OBJECTS[1:]] + [len(TEXT)]
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_no_mutation_raises_and_what_was_read_before_it_stays(data):
     start = data.draw(st.integers(0, len(TEXT)))
     end = data.draw(st.integers(start, min(start + 60, len(TEXT))))
-    mutated = TEXT[:start] + data.draw(st.binary(max_size=4) | st.text('{}[]",:\\ax1', max_size=4).map(str.encode)) + TEXT[end:]
+    mutated = (
+        TEXT[:start]
+        + data.draw(st.binary(max_size=4) | st.text('{}[]",:\\ax1', max_size=4).map(str.encode))
+        + TEXT[end:]
+    )
     items = list(read_json_values(io.BytesIO(mutated), ReadOptions()))
     found = [item.data for item in items if isinstance(item, Record)]
     assert all(value in found for value, end_of_value in zip(OBJECTS, ENDS, strict=True) if end_of_value < start)

@@ -3,7 +3,7 @@ import json
 from decimal import Decimal
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from etl.readers.mapping import META_ENTRIES, MappedRecord, map_record, unnest
@@ -23,7 +23,9 @@ def bad(data, limit=10_000, **fields) -> tuple[str, str]:
 
 def test_without_a_mapping_only_our_own_names_are_used():
     data = {"text": "Body", "id": 12, "title": " T ", "lang": "en", "year": 1999}
-    assert mapped(data) == MappedRecord("7", "passage", "Body", own_id="12", title="T", lang="en", meta={"year": "1999"})
+    assert mapped(data) == MappedRecord(
+        "7", "passage", "Body", own_id="12", title="T", lang="en", meta={"year": "1999"}
+    )
     assert bad({"content": "Body"}) == ("missing_field", "'text' is absent or null")
 
 
@@ -55,7 +57,12 @@ def test_a_question_with_an_answer_is_qa_and_its_text_is_both():
         ({"a": ["x"]}, {"text": "a"}, "wrong_type", "'a' (text) must be a string and is a list"),
         ({"a": 1}, {"text": "a"}, "wrong_type", "is a number"),
         ({"a": True, "q": "x"}, {"question": "q", "answer": "a"}, "wrong_type", "is a boolean"),
-        ({"a": "x", "i": {}}, {"text": "a", "id": "i"}, "wrong_type", "'i' (id) must be a string or a number and is an object"),
+        (
+            {"a": "x", "i": {}},
+            {"text": "a", "id": "i"},
+            "wrong_type",
+            "'i' (id) must be a string or a number and is an object",
+        ),
         ({"a": " \n "}, {"text": "a"}, "empty_text", "'a' (text) is empty"),
         ({"q": "", "a": "x"}, {"question": "q", "answer": "a"}, "empty_text", "'q' (question) is empty"),
         ({"a": "x\0y"}, {"text": "a"}, "bad_encoding", "NUL character at 1"),
@@ -76,7 +83,14 @@ def test_bytes_are_read_as_text_and_sizes_count_utf8():
 
 
 def test_meta_holds_small_scalars_only_and_can_always_be_stored():
-    data = {"text": "x", "flag": True, "nan": float("nan"), "day": dt.date(2024, 1, 2), "cost": Decimal("1.50"), "none": None}
+    data = {
+        "text": "x",
+        "flag": True,
+        "nan": float("nan"),
+        "day": dt.date(2024, 1, 2),
+        "cost": Decimal("1.50"),
+        "none": None,
+    }
     data |= {"list": [1], "long": "x" * 1_001, "half": "a\ud800\0", "k\ud800": 1}
     expected = {"flag": "true", "nan": "nan", "day": "2024-01-02", "cost": "1.50", "half": "a?�", "k?": "1"}
     assert mapped(data).meta == expected
@@ -84,21 +98,32 @@ def test_meta_holds_small_scalars_only_and_can_always_be_stored():
 
 
 values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(exclude_categories=[]), max_size=5) | st.binary(max_size=3),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(st.characters(exclude_categories=[]), max_size=5)
+    | st.binary(max_size=3),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("abc"), inner, max_size=3),
     max_leaves=6,
 )
 paths = st.sampled_from(["a", "b", "a.b", "a.0", "b.c.0", "c.", ".", ""])
 
 
-@given(st.dictionaries(st.sampled_from("abc"), values), st.dictionaries(st.sampled_from(["text", "question", "answer", "id", "x"]), paths))
+@settings(deadline=None)
+@given(
+    st.dictionaries(st.sampled_from("abc"), values),
+    st.dictionaries(st.sampled_from(["text", "question", "answer", "id", "x"]), paths),
+)
 def test_any_record_becomes_one_storable_row(data, fields):
     found = map_record(data, fields, "0", 100)
     if isinstance(found, BadRecord):
         found.error.encode()
         found.raw.encode()
     else:
-        json.dumps([found.text, found.question, found.answer, found.own_id, found.title, found.meta], ensure_ascii=False).encode()
+        json.dumps(
+            [found.text, found.question, found.answer, found.own_id, found.title, found.meta], ensure_ascii=False
+        ).encode()
         assert found.text.strip()
 
 
@@ -113,7 +138,11 @@ def test_a_list_inside_gives_records_that_know_their_parent():
 
 
 def test_what_is_no_list_of_objects_is_told():
-    found = [(item.position, item.reason) for item in unnest(Record("3", {"list": [{"q": 1}, 5]}), "list") if isinstance(item, BadRecord)]
+    found = [
+        (item.position, item.reason)
+        for item in unnest(Record("3", {"list": [{"q": 1}, 5]}), "list")
+        if isinstance(item, BadRecord)
+    ]
     assert found == [("3.1", "wrong_type")]
     assert [item.reason for item in unnest(Record("3", {}), "list")] == ["missing_field"]
     assert [item.reason for item in unnest(Record("3", {"list": "text"}), "list")] == ["wrong_type"]

@@ -1,7 +1,7 @@
 import io
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from etl.readers.markdown import read_markdown
@@ -33,6 +33,7 @@ def test_front_matter_and_title(text, title, body):
     assert read(text) == (title, body)
 
 
+@settings(deadline=None)
 @given(st.text("-#=`ab: \n[{&*", max_size=60))
 def test_no_text_raises_or_loses_its_words(text):
     title, body = read("---\n" + text)

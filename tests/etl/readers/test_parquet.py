@@ -3,7 +3,7 @@ import io
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from etl.readers.parquet import read_parquet
@@ -65,6 +65,7 @@ def test_a_failing_storage_is_not_taken_for_a_damaged_file():
         list(read_parquet(Failing(DATA), ReadOptions()))
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2_000), st.binary(min_size=1, max_size=4))
 def test_no_damage_raises_or_loses_a_row_in_silence(at, junk):
     small = packed(200)

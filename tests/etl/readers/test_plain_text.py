@@ -16,5 +16,8 @@ def test_a_file_is_one_record_with_plain_line_ends():
 
 
 def test_bad_bytes_and_large_files_are_one_bad_record():
-    assert (read(b"ab\xff").reason, read(b"ab\xff").error) == ("bad_encoding", "byte 2 of the file is not in its encoding")
+    assert (read(b"ab\xff").reason, read(b"ab\xff").error) == (
+        "bad_encoding",
+        "byte 2 of the file is not in its encoding",
+    )
     assert read(b"abc", max_record_bytes=2).reason == "too_large"

@@ -84,7 +84,10 @@ def test_a_truncated_gzip_gives_all_before_the_cut_and_one_row(tmp_path):
 def test_records_in_lists_are_mapped_with_their_parent(tmp_path):
     (tmp_path / "a.json").write_text('[{"context": "C", "qas": [{"q": "Why?", "a": ["So."]}, {"q": "How?"}]}]')
     fields = {"question": "q", "answer": "a.0", "text": "parent.context"}
-    assert brief(tmp_path / "a.json", ReadOptions(records="qas", fields=fields)) == [("0.0", "C"), ("0.1", "missing_field")]
+    assert brief(tmp_path / "a.json", ReadOptions(records="qas", fields=fields)) == [
+        ("0.0", "C"),
+        ("0.1", "missing_field"),
+    ]
 
 
 def test_what_is_gone_or_unknown_is_a_row(tmp_path):
@@ -120,7 +123,9 @@ def test_every_quarantine_reason_can_happen(tmp_path):
     found = set()
     for name, content in files.items():
         (tmp_path / name).write_bytes(content)
-        found |= {reason for _, reason in brief(tmp_path / name, ReadOptions(max_record_bytes=1_000)) if reason in REASONS}
+        found |= {
+            reason for _, reason in brief(tmp_path / name, ReadOptions(max_record_bytes=1_000)) if reason in REASONS
+        }
     assert found == set(REASONS)
 
 

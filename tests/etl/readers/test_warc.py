@@ -15,13 +15,19 @@ from etl.readers.warc import read_warc
 PAGE = "<html><head><title>Page {n}</title></head><body><article><p>Paragraph number {n}, long enough to be taken for the text of a page.</p></article></body></html>"
 
 
-def response(n: int, body: bytes | None = None, kind: str = "text/html; charset=utf-8", headers=(), packed: bool = False) -> bytes:
+def response(
+    n: int, body: bytes | None = None, kind: str = "text/html; charset=utf-8", headers=(), packed: bool = False
+) -> bytes:
     out = io.BytesIO()
     writer = WARCWriter(out, gzip=packed)
     http = StatusAndHeaders("200 OK", [("Content-Type", kind), *headers], protocol="HTTP/1.1")
     payload = io.BytesIO(PAGE.format(n=n).encode() if body is None else body)
     about = {"WARC-Date": "2024-05-06T07:08:09Z"}
-    writer.write_record(writer.create_warc_record(f"https://example.org/{n}", "response", payload, http_headers=http, warc_headers_dict=about))
+    writer.write_record(
+        writer.create_warc_record(
+            f"https://example.org/{n}", "response", payload, http_headers=http, warc_headers_dict=about
+        )
+    )
     return out.getvalue()
 
 
@@ -56,13 +62,23 @@ def test_pages_are_records_and_the_rest_is_passed_over():
 def test_bodies_as_servers_send_them():
     page = PAGE.format(n=1).encode()
     chunked = b"%x\r\n%s\r\n0\r\n\r\n" % (len(page), page)
-    data = response(1, chunked, headers=[("Transfer-Encoding", "chunked")]) + response(2, gzip.compress(page), headers=[("Content-Encoding", "gzip")])
-    legacy = response(3, "<html><title>标题</title><body><p>这是一段足够长的正文，用来测试编码声明。</p></body></html>".encode("gbk"), "text/html; charset=gbk")
+    data = response(1, chunked, headers=[("Transfer-Encoding", "chunked")]) + response(
+        2, gzip.compress(page), headers=[("Content-Encoding", "gzip")]
+    )
+    legacy = response(
+        3,
+        "<html><title>标题</title><body><p>这是一段足够长的正文，用来测试编码声明。</p></body></html>".encode("gbk"),
+        "text/html; charset=gbk",
+    )
     assert brief(read(data + legacy)) == [("0", "Page 1"), ("1", "Page 1"), ("2", "标题")]
 
 
 def test_an_empty_page_is_told_with_its_position():
-    assert brief(read(response(1) + response(2, b"<html></html>") + response(3))) == [("0", "Page 1"), ("1", "empty_text"), ("2", "Page 3")]
+    assert brief(read(response(1) + response(2, b"<html></html>") + response(3))) == [
+        ("0", "Page 1"),
+        ("1", "empty_text"),
+        ("2", "Page 3"),
+    ]
 
 
 @pytest.mark.parametrize("packed", [False, True])
@@ -76,7 +92,11 @@ def test_reading_goes_on_after_a_damaged_record():
     assert brief(read(response(1) + damaged + response(3))) == [("0", "Page 1"), ("1", "unreadable"), ("2", "Page 3")]
     packed = bytearray(response(2, packed=True))
     packed[-20] ^= 0xFF
-    assert brief(read(response(1, packed=True) + packed + response(3, packed=True), ".gz")) == [("0", "Page 1"), ("1", "unreadable"), ("2", "Page 3")]
+    assert brief(read(response(1, packed=True) + packed + response(3, packed=True), ".gz")) == [
+        ("0", "Page 1"),
+        ("1", "unreadable"),
+        ("2", "Page 3"),
+    ]
 
 
 def test_only_pages_count_against_the_bound_and_memory_stays_bounded():
