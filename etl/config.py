@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
+from functools import reduce
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
@@ -12,6 +14,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from etl.errors import UserError
+from udfs.engines.endpoints import url_problem
 
 
 class Section(BaseModel):
@@ -133,6 +136,18 @@ class LlmConfig(Section):
             raise ValueError(
                 "`llm.base_urls` is empty: name an OpenAI-compatible endpoint, or set `llm.endpoint: stand-in`"
             )
+        problem = next(filter(None, map(url_problem, self.base_urls)), None)
+        if problem:
+            raise ValueError(f"`llm.base_urls`: {problem}")
+        return self
+
+    @model_validator(mode="after")
+    def _key_is_a_name(self) -> LlmConfig:
+        # Without the value: it may be the key itself.
+        if not re.fullmatch(r"[A-Z_][A-Z0-9_]*", self.api_key_env):
+            raise ValueError(
+                "`llm.api_key_env` is the name of an environment variable, in capitals; never the key itself"
+            )
         return self
 
 
@@ -251,9 +266,10 @@ class Config(Section):
             )
         return self
 
-    def fingerprint(self, *sections: str) -> str:
-        """Hashes the named sections: equal settings give an equal hash on every machine."""
-        picked = {s: self.model_dump(mode="json", by_alias=True)[s] for s in sections}
+    def fingerprint(self, *paths: str) -> str:
+        """Hashes the named settings (`dedup`, `llm.models`): equal settings give an equal hash on every machine."""
+        dumped = self.model_dump(mode="json", by_alias=True)
+        picked = {path: reduce(lambda part, key: part[key], path.split("."), dumped) for path in paths}
         return hashlib.sha256(json.dumps(picked, sort_keys=True).encode()).hexdigest()[:32]
 
 
@@ -298,9 +314,8 @@ def _assignment(text: str) -> dict[str, Any]:
 def _first_error(err: ValidationError) -> str:
     first = err.errors()[0]
     where = ".".join(str(p) for p in first["loc"]) or "the configuration"
-    what = (
-        "is not a setting (see conf/base.yaml for all of them)" if first["type"] == "extra_forbidden" else first["msg"]
-    )
+    unknown = "is not a setting (see conf/base.yaml for all of them)"
+    what = unknown if first["type"] == "extra_forbidden" else first["msg"].removeprefix("Value error, ")
     more = f" ({err.error_count() - 1} more)" if err.error_count() > 1 else ""
     return f"{where}: {what}{more}"
 

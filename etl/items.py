@@ -26,20 +26,29 @@ def unique_seeds(tables: Tables) -> DataFrame:
     return seeds(tables).join(removed.selectExpr("item_id AS doc_id"), "doc_id", "left_anti")
 
 
-def items(tables: Tables, docs: DataFrame) -> DataFrame:
-    """Returns what is embedded and annotated: passages by `text`, question-answer seeds and refined questions by `question`.
+def seed_items(docs: DataFrame) -> DataFrame:
+    """Returns what of the seeds is embedded and annotated: passages by `text`, question-answer seeds by `question`.
 
-    `docs` are the seeds to take. Columns: item_id, item_kind (doc, qa), role (text, question), text, text_hash, lang.
+    Columns: item_id, item_kind (doc), role (text, question), text, text_hash, lang.
     """
-    from pyspark.sql import functions as F
-
     text = "CASE WHEN kind = 'qa' THEN question ELSE text END AS text"
     role = "CASE WHEN kind = 'qa' THEN 'question' ELSE 'text' END AS role"
-    of_docs = docs.selectExpr("doc_id AS item_id", "'doc' AS item_kind", role, text, "lang")
+    return _hashed(docs.selectExpr("doc_id AS item_id", "'doc' AS item_kind", role, text, "lang"))
+
+
+def question_items(tables: Tables) -> DataFrame:
+    """Returns the refined questions as items: the columns of `seed_items`, item_kind qa, role question."""
     drafts = tables.read("drafts").select("draft_id", "lang")
-    questions = tables.read("refinements").where("status = 'ok'").join(drafts, "draft_id")
-    qa = questions.selectExpr("qa_id AS item_id", "'qa' AS item_kind", "'question' AS role", "question AS text", "lang")
-    return of_docs.unionByName(qa).withColumn("text_hash", F.sha2("text", 256).substr(1, 32))
+    refined = tables.read("refinements").where("status = 'ok'").join(drafts, "draft_id")
+    return _hashed(
+        refined.selectExpr("qa_id AS item_id", "'qa' AS item_kind", "'question' AS role", "question AS text", "lang")
+    )
+
+
+def _hashed(items: DataFrame) -> DataFrame:
+    from pyspark.sql import functions as F
+
+    return items.withColumn("text_hash", F.sha2("text", 256).substr(1, 32))
 
 
 def labels(tables: Tables) -> DataFrame:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 import uuid
 from collections import Counter
@@ -17,6 +16,7 @@ from etl.ledger import Ledger
 from etl.lock import WarehouseLock
 from etl.screen import Screen
 from etl.step import Job, Outcome, Step
+from etl.step_log import StepLog
 from etl.steps import (
     annotate,
     curate,
@@ -35,25 +35,30 @@ from etl.steps import (
 from etl.tables import Tables
 from etl.taxonomy_file import read_taxonomy
 from etl.tracking import Tracker
+from udfs.storage import write_over
+from udfs.tasks import TASKS
+from udfs.text import stable_id
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
+
+    from etl.report.figures import Figures
 
 # embed, annotate and dedup stand twice: first for the seeds, then for the questions that were made of them.
 ORDER: tuple[Step, ...] = (
     ingest.STEP,
     curate.STEP,
-    embed.STEP,
+    embed.SEEDS_STEP,
     dedup.SEEDS_STEP,
-    annotate.STEP,
+    annotate.SEEDS_STEP,
     probe.STEP,
     plan.STEP,
     synthesize.STEP,
     refine.STEP,
-    embed.STEP,
-    annotate.STEP,
+    embed.QUESTIONS_STEP,
+    annotate.QUESTIONS_STEP,
     verify.STEP,
-    dedup.STEP,
+    dedup.QUESTIONS_STEP,
     measure.STEP,
     select.STEP,
     export.STEP,
@@ -69,6 +74,18 @@ class Ran:
     status: str
     outcome: Outcome
     seconds: float
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A finished run: its steps, its rows written by table, and the figures of the report, which is written when export was among the steps."""
+
+    run_id: str
+    steps: list[Ran]
+    seconds: float
+    written: dict[str, int]
+    report: str = ""
+    figures: Figures | None = None
 
 
 def chosen_steps(steps: str | None = None, first: str | None = None, last: str | None = None) -> list[Step]:
@@ -90,11 +107,12 @@ def chosen_steps(steps: str | None = None, first: str | None = None, last: str |
     return list(ORDER[begin:end])
 
 
-def run_pipeline(spark: SparkSession, config: Config, steps: list[Step], screen: Screen) -> list[Ran]:
+def run_pipeline(spark: SparkSession, config: Config, steps: list[Step], screen: Screen) -> Finished:
     """Runs the steps in order and records each in `steps`, with a child run in MLflow.
 
     A killed run is simply run again: recorded answers are committed first, finished steps are skipped.
     """
+    started = time.monotonic()
     run_id = datetime.now(timezone.utc).strftime("%Y%m%d-%H%M%S-") + uuid.uuid4().hex[:6]
     tables = Tables(spark, config.tables)
     tracker = Tracker(config)
@@ -104,88 +122,67 @@ def run_pipeline(spark: SparkSession, config: Config, steps: list[Step], screen:
         if saved:
             screen.say(f"{saved} answers of an interrupted run recovered")
         job = Job(spark, config, tables, ledger, read_taxonomy(config), run_id, screen.say)
-        return _run_all(job, steps, tracker, screen)
+        ran = _run_all(job, steps, tracker, screen)
+        made = _report(job, tracker, screen) if any(step.name == "export" for step in steps) else ("", None)
+        return Finished(run_id, ran, time.monotonic() - started, dict(tables.written), *made)
+
+
+def _report(job: Job, tracker: Tracker, screen: Screen) -> tuple[str, Figures]:
+    from etl.report.gather import gather
+    from etl.report.page import render
+
+    screen.start("report")
+    path = f"{job.tables.root}/report.html"
+    figures = gather(job.tables, job.config)
+    write_over(path, render(figures).encode())
+    if "://" not in path:
+        tracker.artifact(path)
+    return path, figures
 
 
 def _run_all(job: Job, steps: list[Step], tracker: Tracker, screen: Screen) -> list[Ran]:
     done: list[Ran] = []
     attempts: Counter[str] = Counter()
+    log = StepLog(job.tables, job.run_id)
     for number, step in enumerate(steps, 1):
         attempts[step.name] += 1
         screen.begin(number, len(steps), step.name)
-        ran = _run_step(job, step, attempts[step.name], tracker)
+        ran = _run_step(job, step, attempts[step.name], log, tracker)
         screen.end(ran.step, ran.status, ran.outcome, ran.seconds)
         done.append(ran)
+    log.flush()
     return done
 
 
-def _run_step(job: Job, step: Step, attempt: int, tracker: Tracker) -> Ran:
+def _run_step(job: Job, step: Step, attempt: int, log: StepLog, tracker: Tracker) -> Ran:
     started = time.monotonic()
     versions_in = {name: job.tables.version(name) for name in step.reads}
-    fingerprint = _fingerprint(job.config, step, versions_in)
-    before = _last_success(job, step, fingerprint)
+    fingerprint = _fingerprint(job, step, {name: log.made_version(name) for name in step.reads})
     entry: dict[str, Any] = {
         "step": step.name,
         "attempt": attempt,
         "fingerprint": fingerprint,
         "versions_in": versions_in,
     }
+    before = log.last_success(step, fingerprint)
     try:
-        outcome = before if before is not None else step.run(job)
+        outcome = before.outcome if before else step.run(job)
         outcome.check(step.name)
     except BaseException as err:
-        _record(
-            job, entry | {"status": "failed", "error": f"{type(err).__name__}: {err}"[:4000]}, Outcome(0, 0), started
-        )
+        failed = {"status": "failed", "error": f"{type(err).__name__}: {err}"[:4000]}
+        log.add(entry | failed, Outcome(0, 0), time.monotonic() - started)
         raise
-    status = "unchanged" if before is not None else "done"
     seconds = time.monotonic() - started
-    mlflow_id = tracker.step(step.name, attempt, outcome, seconds)
-    entry |= {
-        "status": status,
-        "mlflow_run_id": mlflow_id,
-        "versions_out": {name: job.tables.version(name) for name in step.writes},
-    }
-    _record(job, entry, outcome, started)
-    return Ran(step.name, status, outcome, seconds)
+    entry["status"] = "unchanged" if before else "done"
+    entry["mlflow_run_id"] = tracker.step(step.name, attempt, outcome, seconds)
+    entry["versions_out"] = before.versions_out if before else {name: job.tables.version(name) for name in step.writes}
+    log.add(entry, outcome, seconds)
+    return Ran(step.name, entry["status"], outcome, seconds)
 
 
-def _fingerprint(config: Config, step: Step, versions: dict[str, int]) -> str:
-    text = config.fingerprint(*step.sections, "run") + repr(sorted(versions.items()))
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
-
-
-def _last_success(job: Job, step: Step, fingerprint: str) -> Outcome | None:
-    # ingest looks at files, which have no version.
-    if not step.reads:
-        return None
-    from pyspark.sql import functions as F
-
-    steps = job.tables.read("steps").where((F.col("step") == step.name) & F.col("status").isin("done", "unchanged"))
-    last = steps.where(F.col("fingerprint") == fingerprint).orderBy(F.col("created_at").desc()).first()
-    # An output below its recorded version was dropped or restored: run the step again.
-    if last is None or any(job.tables.version(name) < version for name, version in last["versions_out"].items()):
-        return None
-    return Outcome(last["rows_in"], last["rows_out"], dict(last["dropped"]), dict(last["figures"]), dict(last["ids"]))
-
-
-def _record(job: Job, entry: dict[str, Any], outcome: Outcome, started: float) -> None:
-    row = {
-        "run_id": job.run_id,
-        "rows_in": outcome.rows_in,
-        "rows_out": outcome.rows_out,
-        "dropped": outcome.dropped,
-        "figures": {key: float(value) for key, value in outcome.figures.items()},
-        "ids": outcome.ids,
-        "seconds": time.monotonic() - started,
-        "versions_out": {},
-        "mlflow_run_id": None,
-        "error": None,
-        "created_at": datetime.now(timezone.utc),
-        **entry,
-    }
-    from etl.schemas import TABLES
-
-    columns = TABLES["steps"].columns
-    ddl = ", ".join(f"{name} {kind}" for name, (kind, _) in columns.items())
-    job.tables.append("steps", job.spark.createDataFrame([tuple(row[name] for name in columns)], ddl))
+def _fingerprint(job: Job, step: Step, versions: dict[str, int]) -> str:
+    parts = [job.config.fingerprint(*step.settings), repr(sorted(versions.items()))]
+    parts += [TASKS[task].prompts_id for task in step.tasks]
+    if "annotate" in step.settings:
+        parts.append(repr(job.taxonomy))
+    return stable_id(*parts)

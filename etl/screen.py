@@ -1,45 +1,88 @@
-"""What a run shows: a line per step with rows in, rows out, dropped by reason and seconds; a spinner on a terminal."""
+"""What a run shows: a line per step with rows in, rows out, dropped by reason and seconds; a live line on a terminal."""
 
 from __future__ import annotations
 
+from types import TracebackType
+
 from rich.console import Console
-from rich.status import Status
+from rich.markup import escape
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from etl.step import Outcome
 
+# Between "100 in, 90 out" and its seconds there is room for the commonest reasons; `boostqa report` shows them all.
+SHOWN_REASONS = 4
+
 
 class Screen:
-    """Prints progress to stderr, so that stdout stays for results: a live line on a terminal, plain lines elsewhere."""
+    """Prints progress to stderr, so that stdout stays for results: a live line with its seconds on a terminal, plain lines elsewhere.
+
+    As a context manager it takes the live line away at the end, however that comes.
+    """
 
     def __init__(self, console: Console | None = None) -> None:
         self._console = console or Console(stderr=True, highlight=False, soft_wrap=True)
-        self._status: Status | None = None
+        self._live: Progress | None = None
+        self._head = ""
+
+    def __enter__(self) -> Screen:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop()
 
     def begin(self, number: int, total: int, step: str) -> None:
         """Shows that a step has begun."""
-        self._head = f"[{number:>2}/{total}] {step}"
+        self.start(f"[{number:>2}/{total}] {step}")
+
+    def start(self, head: str) -> None:
+        """Shows that something has begun that may take a while; nothing is shown of it where there is no terminal."""
+        self._stop()
+        self._head = head
         if self._console.is_terminal:
-            self._status = self._console.status(self._head)
-            self._status.start()
+            self._live = Progress(
+                SpinnerColumn(),
+                TextColumn("{task.description}"),
+                TimeElapsedColumn(),
+                console=self._console,
+                transient=True,
+            )
+            self._live.add_task(escape(head), total=None)
+            self._live.start()
 
     def say(self, text: str) -> None:
         """Shows what the running step is doing."""
-        if self._status is not None:
-            self._status.update(f"{self._head}: {text}")
+        if self._live is not None:
+            self._live.update(self._live.task_ids[0], description=escape(f"{self._head}: {text}"))
         else:
             self._console.print(f"        {text}", markup=False)
 
     def end(self, step: str, status: str, outcome: Outcome, seconds: float) -> None:
         """Shows what became of a step's rows."""
-        if self._status is not None:
-            self._status.stop()
-            self._status = None
+        self._stop()
         self._console.print(f"{self._head:<20} {line(status, outcome, seconds)}", markup=False)
+
+    def _stop(self) -> None:
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
 
 
 def line(status: str, outcome: Outcome, seconds: float) -> str:
     """Words an outcome in one line."""
     if status == "unchanged":
-        return f"unchanged ({outcome.rows_out} rows)"
-    dropped = ", ".join(f"{count} {reason}" for reason, count in sorted(outcome.dropped.items(), key=lambda kv: -kv[1]))
-    return f"{outcome.rows_in} in, {outcome.rows_out} out{f' ({dropped})' if dropped else ''}, {seconds:.1f} s"
+        return f"unchanged ({outcome.rows_out:,} rows)"
+    if outcome.rows_in == 0:
+        return f"nothing new, {seconds:.1f} s"
+    dropped = reasons(outcome.dropped)
+    return f"{outcome.rows_in:,} in, {outcome.rows_out:,} out{f' ({dropped})' if dropped else ''}, {seconds:.1f} s"
+
+
+def reasons(dropped: dict[str, int]) -> str:
+    """Words the dropped rows, the commonest reasons first."""
+    ordered = sorted(dropped.items(), key=lambda kv: (-kv[1], kv[0]))
+    shown = [f"{count:,} {reason}" for reason, count in ordered[:SHOWN_REASONS]]
+    rest = sum(count for _, count in ordered[SHOWN_REASONS:])
+    return ", ".join([*shown, f"{rest:,} for other reasons"] if rest else shown)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
+import re
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,6 +29,7 @@ LOCAL_SETTINGS = {
     "spark.sql.execution.arrow.maxRecordsPerBatch": "2000",
     "spark.sql.debug.maxToStringFields": "1000",
 }
+JAVA_VERSIONS = (17, 21)
 DELTA_SETTINGS = {
     "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
     "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
@@ -74,6 +77,9 @@ def _start_local(master: str) -> SparkSession:
     import pyspark
     from pyspark.sql import SparkSession
 
+    problem = java_problem()
+    if problem:
+        raise UserError(problem)
     # Workers take the system's python3 otherwise, which has none of our packages.
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     builder = SparkSession.builder.master(master).appName("boostqa")
@@ -85,6 +91,21 @@ def _start_local(master: str) -> SparkSession:
             builder = builder.config(key, value)
         with quiet_stderr("Spark could not be started"):
             return builder.getOrCreate()
+
+
+def java_problem() -> str | None:
+    """Says what is wrong with the Java that Spark would start, or None."""
+    home = os.environ.get("JAVA_HOME")
+    java = f"{home}/bin/java" if home else "java"
+    help_line = "Spark needs Java 17 or 21: install one (Debian: apt-get install openjdk-17-jre-headless), or set JAVA_HOME to one"
+    try:
+        said = subprocess.run([java, "-version"], capture_output=True, text=True, check=False).stderr
+    except OSError:
+        return f"there is no Java at {java}. {help_line}"
+    found = re.search(r'version "(?:1\.)?(\d+)', said)
+    if found is None or int(found[1]) not in JAVA_VERSIONS:
+        return f"{java} is Java {found[1] if found else 'of an unknown version'}. {help_line}"
+    return None
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from etl.config import Config, SourceConfig
 from etl.errors import UserError
 from etl.readers.documents import SourceSettings
 from etl.readers.record import ReadOptions
+from etl.tables import Tables
 from udfs.text import stable_id
 
 if TYPE_CHECKING:
@@ -41,11 +42,29 @@ def absolute(path: str) -> str:
     return path if "://" in path or path.startswith(("file:", "dbfs:")) else str(Path(path).expanduser().absolute())
 
 
-def list_files(spark: SparkSession, config: Config, source: SourceConfig) -> DataFrame:
-    """Lists a source's files: uri, size, modified, settings, source. Reads no content.
+def list_files(tables: Tables, config: Config, source: SourceConfig) -> DataFrame:
+    """Lists a source's files: uri, size, modified, settings, source. Reads no content; a Delta table is one file, its version the time.
 
     Raises UserError that names the source when its path is missing or matches nothing.
     """
+    settings = stable_id(config.fingerprint("ingest"), source.model_dump_json())
+    if source.format == "delta":
+        row = (source.path, 0, str(external_version(tables, source)), settings, source.name)
+        return tables.spark.createDataFrame(
+            [row], "uri string, size bigint, modified string, settings string, source string"
+        )
+    return _listed(tables.spark, source, settings)
+
+
+def external_version(tables: Tables, source: SourceConfig) -> int:
+    """Returns the version of a Delta table that is a source. Raises UserError that names the source when there is none."""
+    version = tables.external_version(source.path)
+    if version < 0:
+        raise UserError(f"sources.{source.name}.path: {source.path} is not a Delta table")
+    return version
+
+
+def _listed(spark: SparkSession, source: SourceConfig, settings: str) -> DataFrame:
     from pyspark.errors import AnalysisException
     from pyspark.sql import functions as F
 
@@ -57,11 +76,10 @@ def list_files(spark: SparkSession, config: Config, source: SourceConfig) -> Dat
         if err.getCondition() != "PATH_NOT_FOUND":
             raise
         raise UserError(f"sources.{source.name}.path: {source.path} does not exist or matches no file") from err
-    settings = stable_id(config.fingerprint("ingest"), source.model_dump_json())
     return found.select(
         "uri",
         "size",
-        F.col("modificationTime").cast("string").alias("modified"),
+        F.unix_micros("modificationTime").cast("string").alias("modified"),
         F.lit(settings).alias("settings"),
         F.lit(source.name).alias("source"),
     )

@@ -53,13 +53,18 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Step:
-    """One step of the pipeline. It is skipped when the versions of `reads` and the settings in `sections` are those of its last success."""
+    """One step of the pipeline.
+
+    It is skipped when what it hangs on is that of its last success: the versions of the tables it `reads`, the settings it names, and the prompts of
+    its LLM `tasks`. A step that reads no table (ingest) looks for itself.
+    """
 
     name: str
     run: Callable[[Job], Outcome]
     reads: tuple[str, ...]
     writes: tuple[str, ...]
-    sections: tuple[str, ...]
+    settings: tuple[str, ...]
+    tasks: tuple[str, ...] = ()
 
 
 def count_reasons(rows: DataFrame, reason: str = "reason") -> dict[str, int]:

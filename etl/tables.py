@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from etl.config import TablesConfig
@@ -9,15 +10,20 @@ from etl.errors import InvariantError
 from etl.schemas import TABLES
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import DataFrame, Row, SparkSession
+
+# How Delta says that a table was never written, by path and by name.
+ABSENT = {"DELTA_TABLE_ONLY_OPERATION", "TABLE_OR_VIEW_NOT_FOUND"}
 
 
 class Tables:
-    """The Delta tables of one warehouse, by path or by `catalog.schema`."""
+    """The Delta tables of one warehouse, by path or by `catalog.schema`. `written` counts the rows this object wrote, by table."""
 
     def __init__(self, spark: SparkSession, where: TablesConfig) -> None:
         self.spark = spark
         self._where = where
+        self._versions: dict[str, int] = {}
+        self.written: Counter[str] = Counter()
         self.root = (where.warehouse or where.files or "").rstrip("/")
         self.files = (where.files or f"{self.root}/_boostqa").rstrip("/")
 
@@ -32,17 +38,41 @@ class Tables:
 
     def exists(self, name: str) -> bool:
         """Tells whether the table has been written."""
-        if not self._where.warehouse:
-            return self.spark.catalog.tableExists(self.address(name))
+        return self.version(name) >= 0
+
+    def version(self, name: str) -> int:
+        """Returns the table's latest Delta version; -1 when it was never written.
+
+        Looked up once: while a run holds the warehouse's lock, versions change by its own writes only.
+        """
+        if name not in self._versions:
+            self._versions[name] = self._look_up(self.address(name))
+        return self._versions[name]
+
+    def _look_up(self, address: str) -> int:
         from pyspark.errors import AnalysisException
 
         try:
-            self.spark.read.format("delta").load(self._path(name))
+            latest = self._latest(address)
         except AnalysisException as err:
-            if err.getCondition() in {"PATH_NOT_FOUND", "DELTA_TABLE_NOT_FOUND", "DELTA_PATH_DOES_NOT_EXIST"}:
-                return False
+            if err.getCondition() in ABSENT:
+                return -1
             raise
-        return True
+        return int(latest["version"])
+
+    def _latest(self, address: str) -> Row:
+        latest = self.spark.sql(f"DESCRIBE HISTORY {address} LIMIT 1").first()
+        if latest is None:
+            raise InvariantError(f"the Delta table {address} has no history")
+        return latest
+
+    def external_version(self, path: str) -> int:
+        """Returns the version of a Delta table outside the warehouse (a path, or a name with dots); -1 when there is none."""
+        return self._look_up(external_address(path))
+
+    def external(self, path: str, version: int) -> DataFrame:
+        """Reads a Delta table outside the warehouse at a version."""
+        return self.spark.sql(f"SELECT * FROM {external_address(path)} VERSION AS OF {version}")
 
     def read(self, name: str, version: int | None = None) -> DataFrame:
         """Reads a table, at a version if given; one that was never written is an empty DataFrame of its schema."""
@@ -52,13 +82,6 @@ class Tables:
         if version is not None:
             reader = reader.option("versionAsOf", version)
         return reader.load(self._path(name)) if self._where.warehouse else reader.table(self.address(name))
-
-    def version(self, name: str) -> int:
-        """Returns the table's latest Delta version; -1 when it was never written."""
-        if not self.exists(name):
-            return -1
-        latest = self.spark.sql(f"DESCRIBE HISTORY {self.address(name)} LIMIT 1").first()
-        return -1 if latest is None else int(latest["version"])
 
     def append(self, name: str, rows: DataFrame, txn: str | None = None) -> int:
         """Appends rows in one commit and returns how many, from the commit's metrics.
@@ -73,13 +96,12 @@ class Tables:
 
     def _write(self, name: str, rows: DataFrame, mode: str, options: dict[str, str]) -> int:
         self._create(name)
-        before = self.version(name)
         writer = self._conform(name, rows).write.format("delta").mode(mode).options(**options)
         if self._where.warehouse:
             writer.save(self._path(name))
         else:
             writer.saveAsTable(self.address(name))
-        return self._rows_written(name, before)
+        return self._rows_written(name)
 
     def _create(self, name: str) -> None:
         if self.exists(name):
@@ -89,6 +111,7 @@ class Tables:
         self.spark.sql(
             f"CREATE TABLE IF NOT EXISTS {self.address(name)} ({table.ddl()}) USING delta COMMENT '{comment}'"
         )
+        self._versions[name] = self._look_up(self.address(name))
 
     def _conform(self, name: str, rows: DataFrame) -> DataFrame:
         from pyspark.sql import functions as F
@@ -105,11 +128,12 @@ class Tables:
             ]
         )
 
-    def _rows_written(self, name: str, before: int) -> int:
-        history = self.spark.sql(f"DESCRIBE HISTORY {self.address(name)} LIMIT 1").first()
-        if history is None or history["version"] == before:
-            return 0
-        return int(history["operationMetrics"].get("numOutputRows", 0))
+    def _rows_written(self, name: str) -> int:
+        latest = self._latest(self.address(name))
+        before, self._versions[name] = self._versions[name], int(latest["version"])
+        rows = int(latest["operationMetrics"].get("numOutputRows", 0)) if latest["version"] != before else 0
+        self.written[name] += rows
+        return rows
 
     def delete_matching(self, name: str, rows: DataFrame, columns: list[str]) -> None:
         """Deletes the rows whose `columns` stand in `rows`; no commit when there are none."""
@@ -122,9 +146,15 @@ class Tables:
         same = " AND ".join(f"t.`{c}` = s.`{c}`" for c in columns)
         self.spark.sql(f"MERGE INTO {self.address(name)} t USING _boostqa_delete s ON {same} WHEN MATCHED THEN DELETE")
         self.spark.catalog.dropTempView("_boostqa_delete")
+        self._versions[name] = self._look_up(self.address(name))
 
     def scratch(self, name: str, rows: DataFrame) -> DataFrame:
         """Writes rows to a scratch folder and reads them back: what comes after can not run their plan again."""
         path = f"{self.files}/scratch/{name}"
         rows.write.mode("overwrite").parquet(path)
         return self.spark.read.schema(rows.schema).parquet(path)
+
+
+def external_address(path: str) -> str:
+    """Returns how SQL names a Delta table that the user gave: `catalog.schema.table` as it is, a path quoted."""
+    return path if "/" not in path and "." in path else f"delta.`{path}`"

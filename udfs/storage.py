@@ -144,12 +144,14 @@ def list_files(uri: str, suffix: str = "") -> list[str]:
 def list_stats(uri: str, suffix: str = "") -> list[FileStat]:
     """Like `list_files`, with size and time of each file. Addresses keep the scheme of `uri`; local ones are plain absolute paths."""
     filesystem, path = open_fs(uri)
-    found = filesystem.get_file_info(path)
-    infos = [found]
-    if found.type != pafs.FileType.File:
+    infos = [filesystem.get_file_info(path)]
+    if infos[0].type != pafs.FileType.File:
         infos = filesystem.get_file_info(pafs.FileSelector(path, recursive=True, allow_not_found=True))
-    files = (info for info in infos if info.type == pafs.FileType.File and info.path.endswith(suffix))
-    stats = (FileStat(_address(uri, info.path), info.size or 0, (info.mtime_ns or 0) / 1e9) for info in files)
+    try:
+        files = [info for info in infos if info.type == pafs.FileType.File and info.path.endswith(suffix)]
+    except UnicodeDecodeError as error:
+        raise StorageError(f"{uri}: a file name under it is not UTF-8 ({error.object!r}); rename that file") from error
+    stats = [FileStat(_address(uri, info.path), info.size or 0, (info.mtime_ns or 0) / 1e9) for info in files]
     return sorted(stats, key=lambda stat: stat.uri)
 
 

@@ -8,7 +8,7 @@ literally there where it then has the right number of columns.
 from __future__ import annotations
 
 import csv
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
@@ -116,28 +116,25 @@ class _Rows:
 
 def _names(values: list[str]) -> list[str]:
     """Column names from a header: spaces around them dropped, `column_3` for an empty one, `name_2` for the second of one name."""
-    names = [
-        value.encode("utf-8", "replace").decode("utf-8").strip() or f"column_{n}" for n, value in enumerate(values, 1)
-    ]
-    seen: Counter[str] = Counter()
-    for index, name in enumerate(names):
-        seen[name] += 1
-        names[index] = name if seen[name] == 1 else f"{name}_{seen[name]}"
+    names: list[str] = []
+    for number, value in enumerate(values, 1):
+        name = unique = value.encode("utf-8", "replace").decode("utf-8").strip() or f"column_{number}"
+        copy = 2
+        while unique in names:
+            unique, copy = f"{name}_{copy}", copy + 1
+        names.append(unique)
     return names
 
 
 def _record(row: _Row, names: list[str], delimiter: str) -> Record | BadRecord:
     position = str(row.lines[0].number)
+    if not row.reason and len(row.values) == len(names):
+        return Record(position, dict(zip(names, row.values, strict=True)))
     raw = b"".join(line.data for line in row.lines)
     if row.reason == "wrong_columns" and delimiter == "\t" and raw.count(b"\t") == len(names) - 1:
         return _literal(position, raw, names)
-    if row.reason:
-        return BadRecord(position, row.reason, row.error, raw_of(raw))
-    if len(row.values) != len(names):
-        return BadRecord(
-            position, "wrong_columns", f"{len(row.values)} columns, the header has {len(names)}", raw_of(raw)
-        )
-    return Record(position, dict(zip(names, row.values, strict=True)))
+    wrong = f"{len(row.values)} columns, the header has {len(names)}"
+    return BadRecord(position, row.reason or "wrong_columns", row.error or wrong, raw_of(raw))
 
 
 def _literal(position: str, raw: bytes, names: list[str]) -> Record | BadRecord:

@@ -144,11 +144,19 @@ def _is_page(data: bytes) -> bool:
     return bool(_HTML.search(data, headers.end(), http_end.end() if http_end else len(data)))
 
 
+def _body(stream: ByteStream, limit: int) -> bytes:
+    # One read gives one chunk of a chunked body.
+    parts: list[bytes] = []
+    while sum(map(len, parts)) <= limit and (part := stream.read(1 << 20)):
+        parts.append(part)
+    return b"".join(parts)
+
+
 def _page(position: str, data: bytes, options: ReadOptions) -> Record | BadRecord:
     try:
         record = next(iter(ArchiveIterator(io.BytesIO(data + b"\r\n\r\n"))))
         http = record.http_headers
-        body = record.content_stream().read(options.max_record_bytes + 1)
+        body = _body(record.content_stream(), options.max_record_bytes)
         declared = _CHARSET.search(http.get_header("Content-Type") or "")
     # Wild HTTP inside a whole frame may fail in any way; the page is then a row with the reason.
     except Exception as error:  # noqa: BLE001

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
 from etl.asking import ask, read_rows
-from etl.items import items, unique_seeds
+from etl.items import question_items, seed_items, unique_seeds
 from etl.step import Job, Outcome, Step
 from udfs.embedding import EmbedSettings, embed_texts, from_binary, load_model
 from udfs.requests import Asking
@@ -28,9 +29,9 @@ LABELS_DDL = (
 )
 
 
-def run(job: Job) -> Outcome:
+def run(job: Job, of: Callable[[Job], DataFrame]) -> Outcome:
     """Labels the items that have no label by the configured annotators yet."""
-    every = items(job.tables, unique_seeds(job.tables))
+    every = of(job)
     pending = every
     counts = {"zero_shot": 0, "llm": 0}
     if job.config.annotate.annotator == "zero_shot":
@@ -204,10 +205,21 @@ def llm_row(row: dict[str, Any], parsed: Parsed, disciplines: dict[str, str]) ->
     }
 
 
-STEP = Step(
+SETTINGS = ("annotate", "embed", "llm.models.annotator")
+WRITES = ("annotations", "llm_calls")
+SEEDS_STEP = Step(
     "annotate",
-    run,
-    reads=("documents", "curation", "refinements", "embeddings"),
-    writes=("annotations", "llm_calls"),
-    sections=("annotate", "embed"),
+    partial(run, of=lambda job: seed_items(unique_seeds(job.tables))),
+    reads=("documents", "curation", "embeddings", "duplicates"),
+    writes=WRITES,
+    settings=SETTINGS,
+    tasks=("annotate",),
+)
+QUESTIONS_STEP = Step(
+    "annotate",
+    partial(run, of=lambda job: question_items(job.tables)),
+    reads=("drafts", "refinements", "embeddings"),
+    writes=WRITES,
+    settings=SETTINGS,
+    tasks=("annotate",),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,6 +22,7 @@ from udfs.text import normal_hash
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
+MIN_PAIR_UNITS = 4
 FEATURES_DDL = (
     "doc_id string, normal_hash string, reason string, quality double, rules map<string,double>, "
     "personal_data array<string>, clean_text string, bands array<bigint>"
@@ -75,7 +77,7 @@ def features_of(
         {
             "doc_id": batch.column("doc_id"),
             "normal_hash": [normal_hash(text) for text in texts],
-            "reason": pa.array(first_failure(values, langs, quality), pa.string()),
+            "reason": pa.array(_failures(values, langs, batch.column("kind").to_pylist(), quality), pa.string()),
             "quality": quality_score(values, quality),
             "rules": pa.array([_row_values(values, i) for i in range(len(texts))], pa.map_(pa.string(), pa.float64())),
             "personal_data": pa.array([sorted(kinds) for _, kinds in found], pa.list_(pa.string())),
@@ -89,6 +91,15 @@ def features_of(
     )
 
 
+def _failures(
+    values: Mapping[str, NDArray[np.float64]], langs: list[str], kinds: list[str], quality: QualitySettings
+) -> list[str | None]:
+    # A good question with its answer may be short: "What is 7 x 8? 56."
+    passages = first_failure(values, langs, quality)
+    pairs = first_failure(values, langs, replace(quality, min_units=MIN_PAIR_UNITS, min_units_unspaced=MIN_PAIR_UNITS))
+    return [pair if kind == "qa" else passage for kind, passage, pair in zip(kinds, passages, pairs, strict=True)]
+
+
 def _row_values(values: Mapping[str, NDArray[np.float64]], i: int) -> list[tuple[str, float]]:
     return [(name, float(column[i])) for name, column in values.items() if not np.isnan(column[i])]
 
@@ -96,7 +107,7 @@ def _row_values(values: Mapping[str, NDArray[np.float64]], i: int) -> list[tuple
 def _contamination(job: Job, documents: DataFrame, features: DataFrame) -> DataFrame:
     from pyspark.sql import functions as F
 
-    hits = contaminated(job.spark, job.config, documents)
+    hits = contaminated(job.tables, job.config, documents)
     marked = features.join(hits, "doc_id", "left")
     return marked.withColumn(
         "reason", F.coalesce("reason", F.when(F.col("benchmark").isNotNull(), F.lit("contaminated_v1")))
@@ -167,4 +178,4 @@ def _similar(batch: pa.RecordBatch, settings: MinHashSettings) -> pa.RecordBatch
     return rows.filter(pa.array(kept))
 
 
-STEP = Step("curate", run, reads=("documents",), writes=("curation",), sections=("curate",))
+STEP = Step("curate", run, reads=("documents",), writes=("curation",), settings=("curate", "dedup.max_driver_edges"))

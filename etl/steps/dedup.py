@@ -195,13 +195,10 @@ def brute_pairs(batch: pa.RecordBatch, probe: dict[str, list[Any]], threshold: f
 SEEDS = Scope("seed_dedup_id", lambda job: seeds(job.tables), readable_seeds)
 QUESTIONS = Scope("dedup_id", _verified, readable_questions)
 WRITES = ("edges", "duplicates", "centroids")
+SETTINGS = ("dedup", "embed", "run.seed")
 SEEDS_STEP = Step(
-    "dedup",
-    partial(run, scope=SEEDS),
-    reads=("documents", "curation", "embeddings"),
-    writes=WRITES,
-    sections=("dedup", "embed"),
+    "dedup", partial(run, scope=SEEDS), reads=("documents", "curation", "embeddings"), writes=WRITES, settings=SETTINGS
 )
-STEP = Step(
-    "dedup", partial(run, scope=QUESTIONS), reads=("qa", "embeddings"), writes=WRITES, sections=("dedup", "embed")
+QUESTIONS_STEP = Step(
+    "dedup", partial(run, scope=QUESTIONS), reads=("qa", "embeddings"), writes=WRITES, settings=SETTINGS
 )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 
-from etl.items import items, seeds
+from etl.items import question_items, seed_items, seeds
 from etl.step import Job, Outcome, Step, count_reasons
 from udfs.embedding import EmbedSettings, embed_texts, load_model, to_binary
 
@@ -19,13 +20,13 @@ ROWS_DDL = "item_id string, role string, text_hash string, model string, vector 
 KEY = ["item_id", "role", "text_hash", "model"]
 
 
-def run(job: Job) -> Outcome:
+def run(job: Job, every: Callable[[Job], DataFrame]) -> Outcome:
     """Embeds what is new. A row that its model can not read well has a reason beside its vector."""
     from pyspark.sql import functions as F
 
     config = job.config.embed
     known = job.tables.read("embeddings").select(*KEY)
-    todo = items(job.tables, seeds(job.tables)).withColumn("model", F.lit(config.model)).join(known, KEY, "left_anti")
+    todo = every(job).withColumn("model", F.lit(config.model)).join(known, KEY, "left_anti")
     pending = job.tables.scratch("embed_items", todo)
     n = pending.count()
     if n == 0:
@@ -75,6 +76,17 @@ def embedded(batch: pa.RecordBatch, settings: EmbedSettings, max_unknown: float)
     )
 
 
-STEP = Step(
-    "embed", run, reads=("documents", "curation", "drafts", "refinements"), writes=("embeddings",), sections=("embed",)
+SEEDS_STEP = Step(
+    "embed",
+    partial(run, every=lambda job: seed_items(seeds(job.tables))),
+    reads=("documents", "curation"),
+    writes=("embeddings",),
+    settings=("embed",),
+)
+QUESTIONS_STEP = Step(
+    "embed",
+    partial(run, every=lambda job: question_items(job.tables)),
+    reads=("drafts", "refinements"),
+    writes=("embeddings",),
+    settings=("embed",),
 )

@@ -138,4 +138,4 @@ def _parquet(table: pa.Table) -> bytes:
     return buffer.getvalue()
 
 
-STEP = Step("export", run, reads=("mixture", "qa"), writes=(), sections=("export", "select"))
+STEP = Step("export", run, reads=("mixture", "qa"), writes=(), settings=("export", "run.seed"))

@@ -5,16 +5,20 @@ from __future__ import annotations
 from functools import reduce
 from typing import TYPE_CHECKING
 
+from pyspark.sql import functions as F
+
 from etl.errors import InvariantError, UserError
 from etl.readers.documents import ROW_DDL, rows_of_files
 from etl.schemas import TABLES
 from etl.sources import list_files, source_settings
 from etl.step import Job, Outcome, Step, count_reasons
+from etl.table_source import table_rows
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-MAX_PARTITIONS = 10_000
+# Small files share a task, large ones have their own.
+BYTES_PER_TASK = 8 << 20
 
 
 def run(job: Job) -> Outcome:
@@ -30,41 +34,56 @@ def run(job: Job) -> Outcome:
 
 
 def _pending(job: Job) -> DataFrame:
-    listed = [list_files(job.spark, job.config, source) for source in job.config.sources]
+    listed = [list_files(job.tables, job.config, source) for source in job.config.sources]
     every = reduce(lambda a, b: a.unionByName(b), listed)
     same = ["source", "uri", "size", "modified", "settings"]
     return every.join(job.tables.read("files").select(*same), same, "left_anti")
 
 
 def _read(job: Job, pending: DataFrame, n_files: int) -> DataFrame:
-    sources = {s.name: source_settings(job.config, s) for s in job.config.sources}
-    spread = pending.repartition(min(n_files, MAX_PARTITIONS))
-    return spread.mapInArrow(lambda batches: rows_of_files(batches, sources), ROW_DDL)
+    files = [s for s in job.config.sources if s.format != "delta"]
+    sources = {s.name: source_settings(job.config, s) for s in files}
+    chosen = pending.where(F.col("source").isin(list(sources)))
+    spread = chosen.repartitionByRange(_partitions(job, pending, n_files), "uri")
+    rows = spread.mapInArrow(lambda batches: rows_of_files(batches, sources), ROW_DDL)
+    changed = {
+        row["source"]
+        for row in pending.where(~F.col("source").isin(list(sources))).select("source").distinct().collect()
+    }
+    tables = [table_rows(job.tables, job.config, s) for s in job.config.sources if s.name in changed]
+    return reduce(lambda a, b: a.unionByName(b), tables, rows)
+
+
+def _partitions(job: Job, pending: DataFrame, n_files: int) -> int:
+    size = pending.agg(F.sum("size")).first()
+    by_bytes = int(size[0] or 0) // BYTES_PER_TASK if size else 0
+    return max(1, min(n_files, max(by_bytes, int(job.spark.conf.get("spark.sql.shuffle.partitions") or 1))))
 
 
 def _store(job: Job, pending: DataFrame, rows: DataFrame, n_files: int) -> Outcome:
     for name in ("documents", "quarantine", "files"):
         job.tables.delete_matching(name, pending, ["source", "uri"])
-    wrote = {
-        name: _append(job, rows, kind, name) for kind, name in (("document", "documents"), ("quarantine", "quarantine"))
-    }
-    told = (
-        rows.where("row_kind = 'file'")
-        .selectExpr("sum(passages) AS p", "sum(quarantined) AS q", "sum(records) AS r", "count(*) AS f")
-        .first()
-    )
+    wrote = {name: job.tables.append(name, _rows_for(rows, name)) for name in ("documents", "quarantine")}
+    files = job.tables.scratch("ingest_counts", _counts(rows))
+    told = files.selectExpr("sum(passages) AS p", "sum(quarantined) AS q", "sum(records) AS r", "count(*) AS f").first()
     if told is None or (told["p"], told["q"], told["f"]) != (wrote["documents"], wrote["quarantine"], n_files):
         raise InvariantError(f"ingest: the readers counted {told}, the tables took {wrote} from {n_files} files")
     # Last, so that a killed run reads these files again and replaces what it had written.
-    _append(job, rows, "file", "files")
+    job.tables.append("files", files)
     dropped = count_reasons(rows.where("row_kind = 'quarantine'"))
     figures = {"files": float(n_files), "records": float(told["r"])}
     return Outcome(told["p"] + told["q"], wrote["documents"], dropped, figures)
 
 
-def _append(job: Job, rows: DataFrame, kind: str, table: str) -> int:
-    columns = [c for c in TABLES[table].columns if c in rows.columns]
-    return job.tables.append(table, rows.where(f"row_kind = '{kind}'").select(*columns))
+def _rows_for(rows: DataFrame, table: str) -> DataFrame:
+    kind = {"documents": "document", "quarantine": "quarantine"}[table]
+    return rows.where(f"row_kind = '{kind}'").select(*[c for c in TABLES[table].columns if c in rows.columns])
 
 
-STEP = Step("ingest", run, reads=(), writes=("documents", "quarantine", "files"), sections=("sources", "ingest"))
+def _counts(rows: DataFrame) -> DataFrame:
+    # A table is read in several parts, each with a count of its own.
+    sums = [F.sum(name).alias(name) for name in ("records", "passages", "quarantined")]
+    return rows.where("row_kind = 'file'").groupBy("source", "uri", "size", "modified", "settings").agg(*sums)
+
+
+STEP = Step("ingest", run, reads=(), writes=("documents", "quarantine", "files"), settings=("sources", "ingest"))

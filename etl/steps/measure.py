@@ -166,4 +166,4 @@ def text_measures(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(values, columns=["items", "scope", "metric", "value", "n", "params", "ci_low", "ci_high"])
 
 
-STEP = Step("measure", run, reads=INPUTS, writes=("diversity",), sections=("measure", "embed", "dedup"))
+STEP = Step("measure", run, reads=INPUTS, writes=("diversity",), settings=("measure", "embed", "dedup"))

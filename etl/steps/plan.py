@@ -83,7 +83,7 @@ def _with_probe(job: Job, supply: DataFrame, model: str) -> DataFrame:
 STEP = Step(
     "plan",
     run,
-    reads=("documents", "curation", "annotations", "probe_results"),
+    reads=("documents", "curation", "duplicates", "annotations", "probe_results"),
     writes=("allocation",),
-    sections=("plan", "probe"),
+    settings=("plan", "probe", "annotate", "llm.models.judge"),
 )

@@ -61,7 +61,8 @@ def result_rows(row: dict[str, Any], parsed: Parsed) -> list[dict[str, Any]]:
 STEP = Step(
     "probe",
     run,
-    reads=("documents", "curation", "annotations"),
+    reads=("documents", "curation", "duplicates", "annotations"),
     writes=("probe_results", "llm_calls"),
-    sections=("probe",),
+    settings=("probe", "llm.models.judge"),
+    tasks=("probe",),
 )

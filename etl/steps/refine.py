@@ -21,7 +21,7 @@ REFINEMENTS_DDL = (
 
 
 def run(job: Job) -> Outcome:
-    """Refines every draft that has no refinement by the present prompt and model."""
+    """Refines every draft whose seed is still there; what the ledger has answered costs nothing."""
     asking = Asking("refine", job.config.llm.models.refiner, job.config.refine.params)
     todo = job.tables.scratch("refine_drafts", _drafts(job))
     n = todo.count()
@@ -43,7 +43,7 @@ def _drafts(job: Job) -> DataFrame:
 
     texts = seeds(job.tables).select(F.col("doc_id").alias("seed_id"), "text")
     drafts = job.tables.read("drafts").where("status = 'ok'").withColumn("seed_id", F.col("seed_ids")[0])
-    return drafts.join(texts, "seed_id", "left").select(
+    return drafts.join(texts, "seed_id").select(
         "draft_id", "question", "answer", "lang", "text", F.lit(0).alias("sample"), F.col("seed_id").alias("prefix")
     )
 
@@ -67,5 +67,10 @@ def refinement_rows(row: dict[str, Any], parsed: Parsed) -> list[dict[str, Any]]
 
 
 STEP = Step(
-    "refine", run, reads=("drafts", "documents", "curation"), writes=("refinements", "llm_calls"), sections=("refine",)
+    "refine",
+    run,
+    reads=("drafts", "documents", "curation"),
+    writes=("refinements", "llm_calls"),
+    settings=("refine", "llm.models.refiner"),
+    tasks=("refine",),
 )

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from etl.items import clean_questions, needed_id
-from etl.step import Job, Outcome, Step
+from etl.items import clean_questions, needed_id, unique_seeds
+from etl.recipes import current_recipes
+from etl.step import Job, Outcome, Step, count_reasons
 from etl.templates import render_text
 from udfs.selection import quota_counts
 from udfs.text import stable_id
@@ -23,35 +24,33 @@ def run(job: Job) -> Outcome:
     """Fills each cell's quota with its best questions; what does not fit stays in `qa`."""
     from pyspark.sql import functions as F
 
-    config = job.config.select
-    rows = job.tables.scratch("select_rows", _counted(job))
-    n = rows.count()
-    if n == 0:
-        return Outcome(0, 0)
-    supply = {
-        r["cell"]: int(r["tokens"]) for r in rows.groupBy("cell").agg(F.sum("n_tokens").alias("tokens")).collect()
-    }
-    quotas = quota_counts(_weights(job, list(supply)), supply, config.total_tokens)
-    chosen = _fill(job, rows, quotas)
-    mix_id = stable_id(
-        job.config.fingerprint("select", "ingest", "export"),
-        str(job.tables.version("qa")),
-        str(job.tables.version("duplicates")),
-        repr(sorted(quotas.items())),
-    )
-    new = chosen.withColumn("mix_id", F.lit(mix_id)).join(
-        job.tables.read("mixture").select("mix_id", "item_id"), ["mix_id", "item_id"], "left_anti"
-    )
-    fresh = job.tables.scratch("select_new", new)
-    if not fresh.isEmpty():
-        job.tables.append("mixture", fresh)
-    took = job.tables.read("mixture").where(f"mix_id = '{mix_id}'").count()
-    return Outcome(
-        n, took, {"over_quota": n - took} if n > took else {}, {"cells": float(len(supply))}, {"mix_id": mix_id}
-    )
+    every = clean_questions(job.tables)
+    rows = job.tables.scratch("select_rows", _counted(job, every))
+    dropped = count_reasons(rows)
+    fit = rows.where("reason IS NULL").drop("reason")
+    supply = {r["cell"]: int(r["tokens"]) for r in fit.groupBy("cell").agg(F.sum("n_tokens").alias("tokens")).collect()}
+    quotas = quota_counts(_weights(job, list(supply)), supply, job.config.select.total_tokens)
+    chosen = job.tables.scratch("select_chosen", _fill(job, fit, quotas))
+    took, n = chosen.count(), rows.count()
+    if n - took > sum(dropped.values()):
+        dropped["over_quota"] = n - took - sum(dropped.values())
+    return Outcome(n, took, dropped, {"cells": float(len(supply))}, {"mix_id": _store(job, chosen)})
 
 
-def _counted(job: Job) -> DataFrame:
+def _store(job: Job, chosen: DataFrame) -> str:
+    from pyspark.sql import functions as F
+
+    # The same rows are the same mixture, whichever run chose them.
+    content = chosen.agg(F.sum(F.xxhash64("item_id", "n_tokens").cast("decimal(38,0)")), F.count("*")).first()
+    mix_id = stable_id(repr(tuple(content or ())), job.config.fingerprint("select", "export"))
+    if job.tables.read("mixture").where(f"mix_id = '{mix_id}'").isEmpty() and not chosen.isEmpty():
+        job.tables.append("mixture", chosen.withColumn("mix_id", F.lit(mix_id)))
+    return mix_id
+
+
+def _counted(job: Job, every: DataFrame) -> DataFrame:
+    from pyspark.sql import functions as F
+
     tokenizer, template = job.config.ingest.tokenizer, job.config.export.template
 
     def count(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -61,11 +60,21 @@ def _counted(job: Job) -> DataFrame:
             cell = pc.binary_join_element_wise(
                 batch.column("discipline"), pc.cast(batch.column("difficulty"), pa.string()), "/"
             )
-            columns = [batch.column("qa_id"), cell, batch.column("quality"), tokens]
-            yield pa.RecordBatch.from_arrays(columns, names=["item_id", "cell", "quality", "n_tokens"])
+            columns = [batch.column("qa_id"), cell, batch.column("quality"), tokens, batch.column("reason")]
+            yield pa.RecordBatch.from_arrays(columns, names=["item_id", "cell", "quality", "n_tokens", "reason"])
 
-    qa = clean_questions(job.tables).select("qa_id", "question", "answer", "discipline", "difficulty", "quality")
-    return qa.mapInArrow(count, "item_id string, cell string, quality double, n_tokens bigint")
+    there = unique_seeds(job.tables).select(F.col("doc_id").alias("seed"), F.lit(True).alias("there"))
+    gone = (
+        every.select("qa_id", F.explode("seed_ids").alias("seed"))
+        .join(there, "seed", "left")
+        .where("there IS NULL")
+        .select("qa_id")
+    )
+    marked = every.join(gone.distinct().withColumn("gone", F.lit(True)), "qa_id", "left")
+    other = ~F.col("recipe_id").isin(current_recipes(job.config))
+    reason = F.when(other, F.lit("other_recipe")).when(F.col("gone"), F.lit("seed_gone"))
+    qa = marked.select("qa_id", "question", "answer", "discipline", "difficulty", "quality", reason.alias("reason"))
+    return qa.mapInArrow(count, "item_id string, cell string, quality double, n_tokens bigint, reason string")
 
 
 def _weights(job: Job, cells: list[str]) -> dict[str, float]:
@@ -97,7 +106,8 @@ def _fill(job: Job, rows: DataFrame, quotas: dict[str, int]) -> DataFrame:
 STEP = Step(
     "select",
     run,
-    reads=("qa", "duplicates", "allocation"),
+    reads=("qa", "duplicates", "allocation", "curation"),
     writes=("mixture",),
-    sections=("select", "export", "ingest", "dedup", "embed"),
+    settings=("select", "export", "ingest", "llm.models", "synthesize", "refine"),
+    tasks=("multi_grade", "high_difficulty", "refine"),
 )

@@ -101,7 +101,8 @@ def draft_rows(row: dict[str, Any], parsed: Parsed) -> list[dict[str, Any]]:
 STEP = Step(
     "synthesize",
     run,
-    reads=("documents", "curation", "annotations", "allocation"),
+    reads=("documents", "curation", "duplicates", "annotations", "allocation"),
     writes=("drafts", "llm_calls"),
-    sections=("synthesize", "plan"),
+    settings=("synthesize", "plan", "llm.models.teacher"),
+    tasks=BRANCHES,
 )

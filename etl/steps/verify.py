@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from etl.items import labels, seeds
+from etl.recipes import recipe_id
 from etl.step import Job, Outcome, Step, count_reasons
 from udfs.checks import check_quality, first_fault
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
+CALL = ("prompt_id", "model", "params")
 CHECKS_DDL = "qa_id string, status string, reason string, quality double, values map<string,double>"
 
 
@@ -99,9 +101,13 @@ def _questions(job: Job) -> DataFrame:
         F.col("seed_ids")[0].alias("seed_id"),
     )
     quality = seeds(job.tables).select(F.col("doc_id").alias("seed_id"), F.col("quality").alias("seed_quality"))
-    calls = job.tables.read("llm_calls").select("request_id", "prompt_id", "model").dropDuplicates(["request_id"])
-    made = calls.selectExpr("request_id", "concat_ws('|', prompt_id, model) AS made_by")
-    refined_by = calls.selectExpr("request_id AS refine_request_id", "concat_ws('|', prompt_id, model) AS refined_by")
+    calls = (
+        job.tables.read("llm_calls").select("request_id", "prompt_id", "model", "params").dropDuplicates(["request_id"])
+    )
+    made = calls.withColumnsRenamed({name: f"draft_{name}" for name in CALL})
+    refined_by = calls.withColumnsRenamed(
+        {"request_id": "refine_request_id"} | {name: f"refine_{name}" for name in CALL}
+    )
     label = labels(job.tables).withColumnRenamed("item_id", "qa_id").select("qa_id", "discipline", "difficulty")
     joined = (
         refined.join(drafts, "draft_id")
@@ -115,9 +121,10 @@ def _questions(job: Job) -> DataFrame:
 def _fate(todo: DataFrame, checks: DataFrame) -> DataFrame:
     from pyspark.sql import functions as F
 
+    made_by = [F.col(f"{stage}_{name}") for stage in ("draft", "refine") for name in CALL]
     return todo.join(checks, "qa_id").select(
         "qa_id",
-        F.substring(F.sha2(F.concat_ws("|", "made_by", "refined_by"), 256), 1, 32).alias("recipe_id"),
+        recipe_id(*made_by).alias("recipe_id"),
         "quality",
         "lang",
         "seed_ids",
@@ -136,5 +143,5 @@ def _fate(todo: DataFrame, checks: DataFrame) -> DataFrame:
 
 
 STEP = Step(
-    "verify", run, reads=("refinements", "drafts", "annotations"), writes=("checks", "qa"), sections=("verify",)
+    "verify", run, reads=("refinements", "drafts", "annotations"), writes=("checks", "qa"), settings=("verify",)
 )

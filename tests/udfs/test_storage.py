@@ -114,6 +114,12 @@ def test_files_are_listed_sorted_through_folders_by_suffix(tmp_path):
     assert (stat.size, stat.mtime) == (4, pytest.approx((tmp_path / "d.bin").stat().st_mtime))
 
 
+def test_a_name_that_is_not_utf8_is_told(tmp_path):
+    (tmp_path / os.fsdecode(b"\xff.txt")).touch()
+    with pytest.raises(StorageError, match=r"\\xff.txt'\); rename that file"):
+        storage.list_files(str(tmp_path))
+
+
 def test_existence_and_deletion(tmp_path):
     uri = str(tmp_path / "a")
     assert not storage.exists(uri)

@@ -227,21 +227,30 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--port", type=int, default=8765, help="port on 127.0.0.1; 0 takes a free one")
     parser.add_argument("--port-file", default="", help="file that gets the port once the server is ready")
     parser.add_argument("--parent-pid", type=int, default=0, help="stop when this process is gone")
+    add_fault_flags(parser)
+    return parser.parse_args(arguments)
+
+
+def add_fault_flags(parser: argparse.ArgumentParser) -> None:
+    """Adds a flag for each setting of Faults."""
     for each in fields(Faults):
         flag = f"--{each.name.replace('_', '-')}"
         if isinstance(each.default, bool):
             parser.add_argument(flag, action="store_true")
         else:
             parser.add_argument(flag, type=type(each.default), default=each.default)
-    return parser.parse_args(arguments)
+
+
+def faults_of(parsed: argparse.Namespace) -> Faults:
+    """Reads the flags of `add_fault_flags`."""
+    return Faults(**{each.name: getattr(parsed, each.name) for each in fields(Faults)})
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Runs the server from the command line."""
     parsed = parse_arguments(arguments)
-    faults = Faults(**{each.name: getattr(parsed, each.name) for each in fields(Faults)})
     with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(serve(faults, parsed.port, parsed.port_file, parsed.parent_pid))
+        asyncio.run(serve(faults_of(parsed), parsed.port, parsed.port_file, parsed.parent_pid))
 
 
 if __name__ == "__main__":

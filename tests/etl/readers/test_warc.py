@@ -22,7 +22,7 @@ def response(
     writer = WARCWriter(out, gzip=packed)
     http = StatusAndHeaders("200 OK", [("Content-Type", kind), *headers], protocol="HTTP/1.1")
     payload = io.BytesIO(PAGE.format(n=n).encode() if body is None else body)
-    about = {"WARC-Date": "2024-05-06T07:08:09Z"}
+    about = {"WARC-Date": "2024-05-06T07:08:09Z", "WARC-Record-ID": f"<urn:uuid:00000000-0000-0000-0000-{n:012}>"}
     writer.write_record(
         writer.create_warc_record(
             f"https://example.org/{n}", "response", payload, http_headers=http, warc_headers_dict=about
@@ -61,7 +61,7 @@ def test_pages_are_records_and_the_rest_is_passed_over():
 
 def test_bodies_as_servers_send_them():
     page = PAGE.format(n=1).encode()
-    chunked = b"%x\r\n%s\r\n0\r\n\r\n" % (len(page), page)
+    chunked = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in (page[:50], page[50:90], page[90:], b""))
     data = response(1, chunked, headers=[("Transfer-Encoding", "chunked")]) + response(
         2, gzip.compress(page), headers=[("Content-Encoding", "gzip")]
     )
@@ -71,6 +71,24 @@ def test_bodies_as_servers_send_them():
         "text/html; charset=gbk",
     )
     assert brief(read(data + legacy)) == [("0", "Page 1"), ("1", "Page 1"), ("2", "标题")]
+
+
+def test_a_long_page_is_read_to_its_end():
+    body = (
+        PAGE.format(n=1)
+        .replace("</article>", "<p>More of the text, again and again.</p>" * 3_000 + "<p>The very end.</p></article>")
+        .encode()
+    )
+    packed = gzip.compress(body)
+    chunked = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in (body[:30_000], body[30_000:], b""))
+    for data in (
+        response(1, body),
+        response(1, packed, headers=[("Content-Encoding", "gzip")]),
+        response(1, chunked, headers=[("Transfer-Encoding", "chunked")]),
+    ):
+        (record,) = read(data)
+        assert record.data["text"].endswith("The very end.")
+        assert len(record.data["text"]) > 100_000
 
 
 def test_an_empty_page_is_told_with_its_position():
@@ -90,13 +108,15 @@ def test_a_cut_file_gives_what_came_before_and_one_truncated(packed):
 def test_reading_goes_on_after_a_damaged_record():
     damaged = response(2).replace(b"Content-Length", b"Content-Lengxx")
     assert brief(read(response(1) + damaged + response(3))) == [("0", "Page 1"), ("1", "unreadable"), ("2", "Page 3")]
-    packed = bytearray(response(2, packed=True))
-    packed[-20] ^= 0xFF
-    assert brief(read(response(1, packed=True) + packed + response(3, packed=True), ".gz")) == [
-        ("0", "Page 1"),
-        ("1", "unreadable"),
-        ("2", "Page 3"),
-    ]
+
+
+def test_reading_goes_on_after_a_damaged_gzip_member():
+    for at in range(12, len(member := response(2, packed=True)), 7):
+        damaged = bytearray(member)
+        damaged[at] ^= 0xFF
+        found = brief(read(response(1, packed=True) + damaged + response(3, packed=True), ".gz"))
+        assert (found[0], found[-1][1]) == (("0", "Page 1"), "Page 3"), at
+        assert any(what in ("unreadable", "truncated") for _, what in found), at
 
 
 def test_only_pages_count_against_the_bound_and_memory_stays_bounded():

@@ -1,0 +1,47 @@
+"""`boostqa run`, and `boostqa STEP`: the pipeline or a part of it."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING
+
+from etl.commands.arguments import add_config, config_of
+from etl.pipeline import NAMES, chosen_steps, run_pipeline
+from etl.preflight import check_before
+from etl.screen import Screen
+from etl.session import get_spark
+from etl.summary import summary
+
+if TYPE_CHECKING:
+    from etl.commands.arguments import Commands
+
+
+def add(commands: Commands) -> None:
+    """Declares `run`, and a command per step; `plan` is the dry run, so the step of that name is run by `run --steps plan`."""
+    parser = commands.add_parser("run", help="run the pipeline, or a part of it")
+    add_config(parser)
+    parser.add_argument("--steps", metavar="X,Y", help="only these steps")
+    parser.add_argument("--from", dest="first", metavar="STEP", help="begin with this step")
+    parser.add_argument("--to", dest="last", metavar="STEP", help="end with this step")
+    parser.set_defaults(run=run)
+    for name in NAMES:
+        if name != "plan":
+            one = commands.add_parser(name, description=f"Run the step {name} alone.")
+            add_config(one)
+            one.set_defaults(run=run, steps=name, first=None, last=None)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs the chosen steps; at the end of a whole run it prints what was made."""
+    config = config_of(args)
+    steps = chosen_steps(args.steps, args.first, args.last)
+    with Screen() as screen:
+        screen.start("checking the inputs")
+        check_before(config, steps)
+        screen.start("starting Spark")
+        finished = run_pipeline(get_spark(), config, steps, screen)
+    if finished.figures is not None:
+        sys.stderr.flush()
+        print(summary(finished, config, args.conf, args.sets))
+    return 0

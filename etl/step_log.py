@@ -1,0 +1,91 @@
+"""The table `steps`: what each run did, and which step has nothing to do because nothing it hangs on has changed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any
+
+from etl.schemas import TABLES
+from etl.step import Outcome, Step
+from etl.tables import Tables
+
+
+@dataclass(frozen=True)
+class Success:
+    """What a step made when it last ran on the same inputs and settings."""
+
+    outcome: Outcome
+    versions_out: dict[str, int]
+
+
+class StepLog:
+    """Reads and writes `steps` for one run.
+
+    Rows of unchanged steps wait for the next row that says something new: they cost no commit of their own.
+    """
+
+    def __init__(self, tables: Tables, run_id: str) -> None:
+        self._tables = tables
+        self._run_id = run_id
+        self._waiting: list[dict[str, Any]] = []
+        self._made: dict[str, int] = {}
+
+    def made_version(self, table: str) -> int:
+        """Returns the version of a table that the steps before this one made.
+
+        Two steps may write one table (embed: seeds, then questions). What hangs on the first must not run again because the second has written since.
+        """
+        return self._made.get(table, self._tables.version(table))
+
+    def last_success(self, step: Step, fingerprint: str) -> Success | None:
+        """Returns what the step made when it last ran on these inputs and settings; None when it has to run."""
+        # ingest looks at files, which have no version.
+        if not step.reads:
+            return None
+        from pyspark.sql import functions as F
+
+        same = (
+            (F.col("step") == step.name)
+            & F.col("status").isin("done", "unchanged")
+            & (F.col("fingerprint") == fingerprint)
+        )
+        last = self._tables.read("steps").where(same).orderBy(F.col("created_at").desc()).first()
+        # An output below its recorded version was dropped or restored: run the step again.
+        if last is None or any(self._tables.version(name) < version for name, version in last["versions_out"].items()):
+            return None
+        return Success(
+            Outcome(last["rows_in"], last["rows_out"], last["dropped"], last["figures"], last["ids"]),
+            last["versions_out"],
+        )
+
+    def add(self, entry: dict[str, Any], outcome: Outcome, seconds: float) -> None:
+        """Records one step; `entry` holds step, attempt, status, fingerprint, versions_in and what else is known."""
+        row = {
+            "run_id": self._run_id,
+            "rows_in": outcome.rows_in,
+            "rows_out": outcome.rows_out,
+            "dropped": outcome.dropped,
+            "figures": {key: float(value) for key, value in outcome.figures.items()},
+            "ids": outcome.ids,
+            "seconds": seconds,
+            "versions_out": {},
+            "mlflow_run_id": None,
+            "error": None,
+            "created_at": datetime.now(timezone.utc),
+            **entry,
+        }
+        self._waiting.append(row)
+        self._made |= row["versions_out"]
+        if row["status"] != "unchanged":
+            self.flush()
+
+    def flush(self) -> None:
+        """Writes the rows that wait, in one commit."""
+        if not self._waiting:
+            return
+        columns = TABLES["steps"].columns
+        ddl = ", ".join(f"{name} {kind}" for name, (kind, _) in columns.items())
+        rows = [tuple(row[name] for name in columns) for row in self._waiting]
+        self._tables.append("steps", self._tables.spark.createDataFrame(rows, ddl))
+        self._waiting = []
