@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import reduce
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
+from pyspark.sql import functions as F
 
 from etl.config import Config
 from etl.readers.mapping import MappedRecord
 from etl.readers.reading import format_of, read_file
 from etl.sources import list_files, source_settings
+from etl.step import Job
 from etl.tables import Tables
 from udfs.ngrams import ngram_hashes
 from udfs.text import normal_hash
@@ -39,8 +42,6 @@ def _whole(text: str) -> int:
 
 def contaminated(tables: Tables, config: Config, documents: DataFrame) -> DataFrame:
     """Returns doc_id and benchmark (`name:position`) of the documents that share an n-gram with a benchmark item."""
-    from pyspark.sql import functions as F
-
     settings = config.curate.decontaminate
     if not settings.against:
         return documents.select("doc_id", F.lit(None).cast("string").alias("benchmark")).limit(0)
@@ -72,8 +73,20 @@ def protected(tables: Tables, config: Config) -> DataFrame:
                 texts = [e.question or e.text for e in entries]
                 yield hashed(pa.array(names, pa.string()), texts, [e.question or None for e in entries], sizes)
 
-    listed = [list_files(tables, config, s) for s in settings.against]
-    files = listed[0]
-    for more in listed[1:]:
-        files = files.unionByName(more)
-    return files.mapInArrow(explode, "key string, hash bigint").withColumnRenamed("key", "benchmark")
+    return _files(tables, config).mapInArrow(explode, "key string, hash bigint").withColumnRenamed("key", "benchmark")
+
+
+def benchmark_state(job: Job) -> str:
+    """Returns a hash of the benchmark files' addresses, sizes and times: another benchmark, another curation."""
+    if not job.config.curate.decontaminate.against:
+        return ""
+    listed = _files(job.tables, job.config).select(
+        F.xxhash64("uri", "size", "modified").cast("decimal(38,0)").alias("h")
+    )
+    total = listed.agg(F.sum("h"), F.count("*")).first()
+    return repr(tuple(total or ()))
+
+
+def _files(tables: Tables, config: Config) -> DataFrame:
+    listed = [list_files(tables, config, source) for source in config.curate.decontaminate.against]
+    return reduce(lambda a, b: a.unionByName(b), listed)

@@ -56,6 +56,7 @@ class SourceConfig(Section):
     encoding: str = "utf-8"
     delimiter: str | None = None
     columns: list[str] = []
+    markup: Literal["none", "html", "markdown"] = "none"
     records: str | None = None
 
 
@@ -312,7 +313,8 @@ def _assignment(text: str) -> dict[str, Any]:
 
 
 def _first_error(err: ValidationError) -> str:
-    first = err.errors()[0]
+    # An unknown key first: a misspelt one is also missing.
+    first = min(err.errors(), key=lambda error: error["type"] != "extra_forbidden")
     where = ".".join(str(p) for p in first["loc"]) or "the configuration"
     unknown = "is not a setting (see conf/base.yaml for all of them)"
     what = unknown if first["type"] == "extra_forbidden" else first["msg"].removeprefix("Value error, ")

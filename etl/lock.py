@@ -35,7 +35,7 @@ class WarehouseLock:
 
     def __enter__(self) -> WarehouseLock:
         if exists(self._address):
-            owner = json.loads(read_bytes(self._address) or b"{}")
+            owner = read_owner(self._address)
             if not is_stale(owner, time.time()):
                 raise UserError(
                     f"another run ({owner.get('run_id')}, process {owner.get('pid')} on {owner.get('host')}) is writing this warehouse: "
@@ -55,6 +55,15 @@ class WarehouseLock:
         self._stop.set()
         self._thread.join()
         delete(self._address)
+
+
+def read_owner(address: str) -> dict[str, object]:
+    """Reads who holds a lock; nobody where the file was cut in writing, or has just gone."""
+    try:
+        owner = json.loads(read_bytes(address))
+    except (ValueError, FileNotFoundError):
+        return {}
+    return owner if isinstance(owner, dict) else {}
 
 
 def is_stale(owner: dict[str, object], now: float) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
@@ -157,7 +157,7 @@ def _run_all(job: Job, steps: list[Step], tracker: Tracker, screen: Screen) -> l
 def _run_step(job: Job, step: Step, attempt: int, log: StepLog, tracker: Tracker) -> Ran:
     started = time.monotonic()
     versions_in = {name: job.tables.version(name) for name in step.reads}
-    fingerprint = _fingerprint(job, step, {name: log.made_version(name) for name in step.reads})
+    fingerprint = fingerprint_of(job, step, {name: log.made_version(name) for name in step.reads})
     entry: dict[str, Any] = {
         "step": step.name,
         "attempt": attempt,
@@ -166,7 +166,7 @@ def _run_step(job: Job, step: Step, attempt: int, log: StepLog, tracker: Tracker
     }
     before = log.last_success(step, fingerprint)
     try:
-        outcome = before.outcome if before else step.run(job)
+        outcome = before.outcome if before else step.run(replace(job, fingerprint=fingerprint))
         outcome.check(step.name)
     except BaseException as err:
         failed = {"status": "failed", "error": f"{type(err).__name__}: {err}"[:4000]}
@@ -180,9 +180,8 @@ def _run_step(job: Job, step: Step, attempt: int, log: StepLog, tracker: Tracker
     return Ran(step.name, entry["status"], outcome, seconds)
 
 
-def _fingerprint(job: Job, step: Step, versions: dict[str, int]) -> str:
+def fingerprint_of(job: Job, step: Step, versions: dict[str, int]) -> str:
+    """Hashes all that a step hangs on: its settings, its prompts, the taxonomy, and the versions of the tables it reads."""
     parts = [job.config.fingerprint(*step.settings), repr(sorted(versions.items()))]
     parts += [TASKS[task].prompts_id for task in step.tasks]
-    if "annotate" in step.settings:
-        parts.append(repr(job.taxonomy))
-    return stable_id(*parts)
+    return stable_id(*parts, step.hangs_on(job))

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import glob
 from importlib.util import find_spec
-from pathlib import Path
 
 from etl.config import Config, SourceConfig
 from etl.errors import UserError
@@ -13,6 +11,8 @@ from etl.step import Step
 from etl.taxonomy_file import read_taxonomy
 from etl.templates import TEMPLATES
 from udfs.engines.endpoints import probe_endpoint
+from udfs.listing import find_files
+from udfs.storage import absolute
 from udfs.tokens import token_counter
 
 EMBEDDING_STEPS = frozenset({"embed", "annotate"})
@@ -41,14 +41,10 @@ def check_before(config: Config, steps: list[Step]) -> None:
 
 
 def check_local_path(source: SourceConfig, setting: str) -> None:
-    """Raises UserError when a local source matches no file. Other storages are listed by ingest, before it writes."""
-    path = source.path.removeprefix("file://")
-    # Braces are a glob for Spark and not for Python: ingest looks itself.
-    if "://" in path or path.startswith("dbfs:") or "{" in path:
-        return
-    here = str(Path(path).expanduser())
-    if not Path(here).exists() and not any(glob.iglob(here)):
-        raise UserError(f"{setting}: {source.path} does not exist or matches no file (from {Path.cwd()})")
+    """Raises UserError when a local source matches no file. Other storages and Delta tables are listed by ingest, before it writes."""
+    path = absolute(source.path)
+    if source.format != "delta" and "://" not in path and not find_files(path):
+        raise UserError(f"{setting}: {source.path} does not exist or matches no file (looked for {path})")
 
 
 def models_of(config: Config, steps: set[str]) -> list[str]:

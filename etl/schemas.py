@@ -90,6 +90,8 @@ TABLES: dict[str, Table] = {
             benchmark string for contamination: the benchmark and its item
             personal_data array<string> kinds of personal data found
             clean_text string the text with personal data replaced, where there was any
+            clean_question string likewise, of a qa seed
+            clean_answer string likewise, of a qa seed
             rules map<string,double> value of each rule
         """),
     ),
@@ -186,6 +188,7 @@ TABLES: dict[str, Table] = {
             ordinal int place in the answer
             plan_id string plan it was made for
             seed_ids array<string> documents it was made from
+            seed_hashes array<string> hashes of their texts as they were then
             lang string language asked for
             branch string multi_grade or high_difficulty
             grade string audience

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
+
+import pyarrow as pa
 
 from etl.config import Config, SourceConfig
 from etl.errors import UserError
 from etl.readers.documents import SourceSettings
 from etl.readers.record import ReadOptions
 from etl.tables import Tables
+from udfs.listing import find_files
+from udfs.storage import StorageError, absolute
 from udfs.text import stable_id
 
 if TYPE_CHECKING:
@@ -24,6 +27,7 @@ def source_settings(config: Config, source: SourceConfig) -> SourceSettings:
         delimiter=source.delimiter or "",
         columns=tuple(source.columns),
         records=source.records or "",
+        markup=source.markup,
         fields={ours: theirs if isinstance(theirs, str) else tuple(theirs) for ours, theirs in source.fields.items()},
     )
     return SourceSettings(
@@ -35,11 +39,6 @@ def source_settings(config: Config, source: SourceConfig) -> SourceSettings:
         tokenizer=config.ingest.tokenizer,
         max_passage_tokens=config.ingest.max_passage_tokens,
     )
-
-
-def absolute(path: str) -> str:
-    """Returns a path with a scheme as it is, and a local one made absolute against the current folder."""
-    return path if "://" in path or path.startswith(("file:", "dbfs:")) else str(Path(path).expanduser().absolute())
 
 
 def list_files(tables: Tables, config: Config, source: SourceConfig) -> DataFrame:
@@ -65,21 +64,17 @@ def external_version(tables: Tables, source: SourceConfig) -> int:
 
 
 def _listed(spark: SparkSession, source: SourceConfig, settings: str) -> DataFrame:
-    from pyspark.errors import AnalysisException
-    from pyspark.sql import functions as F
-
-    root = absolute(source.path)
-    reader = spark.read.format("binaryFile").option("recursiveFileLookup", "true")
+    # Not Spark's own listing: that passes over empty files and names with an underscore, and says nothing.
     try:
-        found = reader.load(root).select(F.col("path").alias("uri"), F.col("length").alias("size"), "modificationTime")
-    except AnalysisException as err:
-        if err.getCondition() != "PATH_NOT_FOUND":
-            raise
-        raise UserError(f"sources.{source.name}.path: {source.path} does not exist or matches no file") from err
-    return found.select(
-        "uri",
-        "size",
-        F.unix_micros("modificationTime").cast("string").alias("modified"),
-        F.lit(settings).alias("settings"),
-        F.lit(source.name).alias("source"),
-    )
+        files = find_files(absolute(source.path))
+    except StorageError as err:
+        raise UserError(f"sources.{source.name}.path: {err}") from err
+    if not files:
+        raise UserError(f"sources.{source.name}.path: {source.path} does not exist or matches no file")
+    rows = {
+        "uri": [f.uri for f in files],
+        "size": [f.size for f in files],
+        "modified": [f"{f.mtime:.6f}" for f in files],
+    }
+    same = {"settings": [settings] * len(files), "source": [source.name] * len(files)}
+    return spark.createDataFrame(pa.table({**rows, **same}))

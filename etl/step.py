@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Job:
-    """What a step works with."""
+    """What a step works with. `fingerprint` is the hash of all that the running step hangs on: it names what the step makes."""
 
     spark: SparkSession
     config: Config
@@ -27,6 +27,7 @@ class Job:
     taxonomy: Taxonomy
     run_id: str
     say: Callable[[str], None]
+    fingerprint: str = ""
 
 
 @dataclass(frozen=True)
@@ -51,12 +52,23 @@ class Outcome:
             )
 
 
+def nothing_else(job: Job) -> str:
+    """Says that a step hangs on nothing but tables, settings and prompts."""
+    return ""
+
+
+def nothing_missing(outcome: Outcome) -> bool:
+    """Says that a step makes nothing outside the tables."""
+    return True
+
+
 @dataclass(frozen=True)
 class Step:
     """One step of the pipeline.
 
     It is skipped when what it hangs on is that of its last success: the versions of the tables it `reads`, the settings it names, and the prompts of
-    its LLM `tasks`. A step that reads no table (ingest) looks for itself.
+    its LLM `tasks`; `hangs_on` adds what else there is, `intact` tells whether what it made outside the tables is still there. A step that reads no
+    table (ingest) looks for itself.
     """
 
     name: str
@@ -65,6 +77,8 @@ class Step:
     writes: tuple[str, ...]
     settings: tuple[str, ...]
     tasks: tuple[str, ...] = ()
+    hangs_on: Callable[[Job], str] = nothing_else
+    intact: Callable[[Outcome], bool] = nothing_missing
 
 
 def count_reasons(rows: DataFrame, reason: str = "reason") -> dict[str, int]:

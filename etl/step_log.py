@@ -54,10 +54,8 @@ class StepLog:
         # An output below its recorded version was dropped or restored: run the step again.
         if last is None or any(self._tables.version(name) < version for name, version in last["versions_out"].items()):
             return None
-        return Success(
-            Outcome(last["rows_in"], last["rows_out"], last["dropped"], last["figures"], last["ids"]),
-            last["versions_out"],
-        )
+        made = Outcome(last["rows_in"], last["rows_out"], last["dropped"], last["figures"], last["ids"])
+        return Success(made, last["versions_out"]) if step.intact(made) else None
 
     def add(self, entry: dict[str, Any], outcome: Outcome, seconds: float) -> None:
         """Records one step; `entry` holds step, attempt, status, fingerprint, versions_in and what else is known."""

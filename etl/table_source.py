@@ -10,6 +10,7 @@ import pyarrow as pa
 from etl.config import Config, SourceConfig
 from etl.readers.documents import ROW_DDL, SourceSettings, rows_of_entries
 from etl.readers.mapping import MappedRecord, map_record
+from etl.readers.markup import cleaned
 from etl.readers.record import BadRecord
 from etl.sources import external_version, source_settings
 from etl.tables import Tables
@@ -51,7 +52,8 @@ def _mapped_names(source: SourceConfig) -> list[str]:
 def _entries(batches: Iterable[pa.RecordBatch], source: SourceSettings) -> Iterator[MappedRecord | BadRecord]:
     for batch in batches:
         for row in batch.to_pylist():
-            yield map_record(row, source.options.fields, _position(row), source.options.max_record_bytes)
+            mapped = map_record(row, source.options.fields, _position(row), source.options.max_record_bytes)
+            yield cleaned(mapped, source.options.markup)
 
 
 def _position(row: dict[str, Any]) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from etl.config import TablesConfig
 from etl.errors import InvariantError
 from etl.schemas import TABLES
+from udfs.storage import absolute
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, Row, SparkSession
@@ -24,8 +25,9 @@ class Tables:
         self._where = where
         self._versions: dict[str, int] = {}
         self.written: Counter[str] = Counter()
-        self.root = (where.warehouse or where.files or "").rstrip("/")
-        self.files = (where.files or f"{self.root}/_boostqa").rstrip("/")
+        # Absolute: Delta finds no table by a relative path, and a worker's current folder is not the driver's.
+        self.root = absolute(where.warehouse or where.files or "").rstrip("/")
+        self.files = absolute(where.files).rstrip("/") if where.files else f"{self.root}/_boostqa"
 
     def address(self, name: str) -> str:
         """Returns how SQL names the table: a quoted path, or `catalog.schema.name`."""
@@ -34,7 +36,7 @@ class Tables:
         return f"`{self._where.catalog}`.`{self._where.schema_name}`.`{name}`"
 
     def _path(self, name: str) -> str:
-        return f"{str(self._where.warehouse).rstrip('/')}/{name}"
+        return f"{self.root}/{name}"
 
     def exists(self, name: str) -> bool:
         """Tells whether the table has been written."""
@@ -89,6 +91,13 @@ class Tables:
         `txn` names the content: a second append under the same name is skipped by Delta (and 0 returned).
         """
         return self._write(name, rows, "append", {"txnAppId": txn, "txnVersion": "0"} if txn else {})
+
+    def append_new(self, name: str, rows: DataFrame) -> int:
+        """Appends the rows whose key the table does not hold yet, each key once, and returns how many; no commit when there are none."""
+        key = list(TABLES[name].key)
+        known = self.read(name).select(*key)
+        new = self.scratch(f"new_{name}", rows.join(known, key, "left_anti").dropDuplicates(key))
+        return 0 if new.isEmpty() else self.append(name, new)
 
     def overwrite(self, name: str, rows: DataFrame) -> int:
         """Replaces the table's content in one commit and returns the new number of rows."""
@@ -157,4 +166,4 @@ class Tables:
 
 def external_address(path: str) -> str:
     """Returns how SQL names a Delta table that the user gave: `catalog.schema.table` as it is, a path quoted."""
-    return path if "/" not in path and "." in path else f"delta.`{path}`"
+    return path if "/" not in path and "." in path else f"delta.`{absolute(path)}`"

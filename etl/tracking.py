@@ -39,9 +39,11 @@ class Tracker:
         import logging
 
         warnings.filterwarnings("ignore", module="mlflow")
-        logging.getLogger("alembic").setLevel(logging.ERROR)
-        logging.getLogger("mlflow").setLevel(logging.ERROR)
         import mlflow
+
+        # After the import, which sets its own levels.
+        for name in ("alembic", "mlflow"):
+            logging.getLogger(name).setLevel(logging.ERROR)
 
         self._mlflow = mlflow
         uri = self._uri()

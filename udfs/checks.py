@@ -10,7 +10,9 @@ from udfs.text import is_unspaced
 
 _POINTS_OUTSIDE = re.compile(
     r"\b(?:according to|based on|as (?:stated|described|mentioned) in|in|from) (?:the|this) (?:above |given |following |provided )?"
-    r"(?:text|passage|source|article|paragraph|excerpt|document|material)\b|(?:根据|依据|按照)?(?:上文|上述|文中|本文|原文|这段(?:文字|话)|材料)",
+    r"(?:text|passage|source|article|paragraph|excerpt|document|material)\b|上文|上述|本文|原文|这段(?:文字|话)"
+    # A pointer only after such a verb: materials are a subject of their own, and 中文中 means "in Chinese".
+    r"|(?:根据|依据|按照|结合|阅读)(?:以上|以下|所给)?材料|(?<![中英法德俄日外古])文中",
     re.IGNORECASE,
 )
 _LEAKS = re.compile(
@@ -18,7 +20,7 @@ _LEAKS = re.compile(
     re.IGNORECASE,
 )
 _OPTION = re.compile(r"(?:^|\n)\s*([A-H])\s*[.．、):：)]", re.MULTILINE)
-_FINAL_LETTER = re.compile(r"(?:final answer|answer|答案)\W*(?:is|是|为)?\W*(?:\\boxed\{)?\s*([A-H])\b", re.IGNORECASE)
+_FINAL_LETTER = re.compile(r"(?i:final answer|answer|答案)\W*(?i:is|是|为)?\W*(?:\\boxed\{)?\s*([A-H])\b")
 
 
 def first_fault(row: Mapping[str, Any]) -> str | None:
@@ -30,7 +32,7 @@ def first_fault(row: Mapping[str, Any]) -> str | None:
         return "prompt_leak_v1"
     if _POINTS_OUTSIDE.search(question):
         return "points_outside_v1"
-    if (row["lang"] == "zh") != is_unspaced(question):
+    if row["lang"] in ("en", "zh") and (row["lang"] == "zh") != is_unspaced(question):
         return "wrong_language_v1"
     if row["form"] == "multiple_choice":
         return option_fault(question, answer)

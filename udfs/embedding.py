@@ -7,7 +7,7 @@ know, and whether the text was cut at the model's window.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -135,9 +135,10 @@ def from_binary(data: Sequence[bytes] | pa.Array | pa.ChunkedArray, dim: int) ->
 @lru_cache(maxsize=2)
 def _load(name: str, device: str, max_window: int | None) -> SentenceTransformer:
     from sentence_transformers import SentenceTransformer
-    from transformers.utils.logging import disable_progress_bar
+    from transformers.utils import logging as transformers_logging
 
-    disable_progress_bar()
+    no_bars: Callable[[], None] = transformers_logging.disable_progress_bar
+    no_bars()
     where = str(_bundled_folder(name)) if name.startswith(_BUNDLED) else name
     try:
         model = SentenceTransformer(where, device=None if device == "auto" else device)

@@ -195,8 +195,8 @@ def answer_partition(
     """
     partition = _Partition(batches, wave)
     loop = asyncio.new_event_loop()
-    answers = load_engine(spec).stream(partition.requests())
     try:
+        answers = load_engine(spec).stream(partition.requests())
         yield from _drain(loop, answers, partition, wave.flush_seconds)
     except FatalEngineError as err:
         yield from partition.flush()
@@ -210,20 +210,29 @@ def answer_partition(
 def _drain(
     loop: asyncio.AbstractEventLoop, answers: AsyncIterator[ChatResult], partition: _Partition, seconds: float
 ) -> Iterator[pa.RecordBatch]:
-    pending: asyncio.Future[ChatResult] | None = None
-    while True:
-        if pending is None:
-            pending = asyncio.ensure_future(anext(answers), loop=loop)
-        loop.run_until_complete(asyncio.wait({pending}, timeout=seconds))
-        if pending.done():
-            try:
-                partition.add(pending.result())
-            except StopAsyncIteration:
-                break
-            pending = None
-        if partition.due():
-            yield from partition.flush()
+    pending: asyncio.Task[ChatResult] | None = None
+    try:
+        while True:
+            pending = pending or loop.create_task(_next(answers))
+            loop.run_until_complete(asyncio.wait({pending}, timeout=seconds))
+            if pending.done():
+                try:
+                    partition.add(pending.result())
+                except StopAsyncIteration:
+                    break
+                pending = None
+            if partition.due():
+                yield from partition.flush()
+    finally:
+        if pending is not None:
+            pending.cancel()
+            loop.run_until_complete(asyncio.wait({pending}))
     yield from partition.flush()
+
+
+async def _next(answers: AsyncIterator[ChatResult]) -> ChatResult:
+    # Inside the running loop, so that the loop knows of the generator and closes it at the end.
+    return await anext(answers)
 
 
 def share(spec: EngineSpec, workers: int) -> EngineSpec:

@@ -56,6 +56,17 @@ def open_fs(uri: str) -> tuple[pafs.FileSystem, str]:
         raise StorageError(f"{uri}: the {scheme} storage cannot be opened: {reason}") from error
 
 
+def address_of(uri: str, path: str) -> str:
+    """The address of a path inside the file system that `open_fs(uri)` gave; the scheme is kept, local ones are plain absolute paths."""
+    scheme, rest = _split(uri)
+    if scheme in ("file", "dbfs"):
+        return path
+    if scheme in ("abfss", "hdfs"):
+        authority = rest.removeprefix("//").partition("/")[0]
+        return f"{scheme}://{authority}/{path.partition('/')[2]}"
+    return f"{uri.partition(':')[0]}://{path}"
+
+
 def read_bytes(uri: str) -> bytes:
     """The whole content of a file. Errors: FileNotFoundError, or StorageError where the storage fails."""
     with open_input(uri) as stream:
@@ -151,7 +162,7 @@ def list_stats(uri: str, suffix: str = "") -> list[FileStat]:
         files = [info for info in infos if info.type == pafs.FileType.File and info.path.endswith(suffix)]
     except UnicodeDecodeError as error:
         raise StorageError(f"{uri}: a file name under it is not UTF-8 ({error.object!r}); rename that file") from error
-    stats = [FileStat(_address(uri, info.path), info.size or 0, (info.mtime_ns or 0) / 1e9) for info in files]
+    stats = [FileStat(address_of(uri, info.path), info.size or 0, (info.mtime_ns or 0) / 1e9) for info in files]
     return sorted(stats, key=lambda stat: stat.uri)
 
 
@@ -168,6 +179,11 @@ def delete(uri: str) -> None:
         filesystem.delete_file(path)
     except FileNotFoundError:
         return
+
+
+def absolute(path: str) -> str:
+    """An address with a scheme as it is, and a plain path made absolute against the current folder, `~` for the home folder."""
+    return path if "://" in path or path.startswith(("file:", "dbfs:")) else os.path.abspath(os.path.expanduser(path))
 
 
 def join(base: str, *parts: str) -> str:
@@ -227,16 +243,6 @@ def _volume_path(uri: str, rest: str) -> str:
             f"{uri}: of dbfs: only dbfs:/Volumes/catalog/schema/volume/... is reachable from Python; copy the files to a volume"
         )
     return path
-
-
-def _address(uri: str, path: str) -> str:
-    scheme, rest = _split(uri)
-    if scheme in ("file", "dbfs"):
-        return path
-    if scheme in ("abfss", "hdfs"):
-        authority = rest.removeprefix("//").partition("/")[0]
-        return f"{scheme}://{authority}/{path.partition('/')[2]}"
-    return f"{uri.partition(':')[0]}://{path}"
 
 
 def _write_new_local(path: str, data: bytes) -> None:

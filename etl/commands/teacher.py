@@ -9,6 +9,7 @@ import socket
 from typing import TYPE_CHECKING
 
 from etl.errors import UserError
+from udfs.engines.teacher_faults import add_fault_flags, faults_of
 
 if TYPE_CHECKING:
     from etl.commands.arguments import Commands
@@ -22,21 +23,18 @@ Its answers are placeholders, made by rules. Use it from another terminal (Ctrl-
 
 def add(commands: Commands) -> None:
     """Declares the command, with a flag for each fault that the server can be told to make."""
-    # Not at the top: the server needs aiohttp, which the base install lacks.
-    parser = commands.add_parser("teacher", help="serve the stand-in teacher: an endpoint with placeholder answers, no key")
+    parser = commands.add_parser(
+        "teacher", help="serve the stand-in teacher: an endpoint with placeholder answers, no key"
+    )
     parser.add_argument("--port", type=int, default=8765, help="port on 127.0.0.1 (default: 8765); 0 takes a free one")
-    try:
-        from udfs.engines.teacher import add_fault_flags
-    except ModuleNotFoundError:
-        add_fault_flags = None
-    if add_fault_flags is not None:
-        add_fault_flags(parser)
+    add_fault_flags(parser)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Serves until Ctrl-C."""
-    from udfs.engines.teacher import faults_of, serve
+    # The server needs aiohttp, which the base install lacks.
+    from udfs.engines.teacher import serve
 
     port = free_port(args.port)
     print(HOW_TO_USE.format(url=f"http://127.0.0.1:{port}/v1"), flush=True)

@@ -8,14 +8,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 import pyarrow as pa
 
 from etl.readers.mapping import MappedRecord
 from etl.readers.reading import format_of, read_file
 from etl.readers.record import BadRecord, ReadOptions
-from udfs.language import detect
+from udfs.language import UNDECIDED, detect
 from udfs.passages import split_passages
 from udfs.text import stable_id, text_hash
 from udfs.tokens import token_counter
@@ -65,14 +65,21 @@ def relative_to(root: str, uri: str) -> str:
 
     The root is the path up to its first glob character; for a single file it is the file's folder.
     """
-    base = unquote(urlsplit(root).path) if "://" in root or root.startswith("file:") else root
-    fixed = re.split(r"[*?\[{]", base, maxsplit=1)[0]
-    folder = fixed if fixed == base else fixed[: fixed.rfind("/") + 1]
-    path = unquote(urlsplit(uri).path)
-    if path == folder:
+    base, path = _path_of(root), _path_of(uri)
+    if path == base:
         return path.rsplit("/", 1)[-1]
-    start = path.find(folder)
-    return path[start + len(folder) :].lstrip("/") if start >= 0 else path.lstrip("/")
+    if path.startswith(f"{base.rstrip('/')}/"):
+        return path[len(base) :].lstrip("/")
+    fixed = re.split(r"[*?\[{]", base, maxsplit=1)[0]
+    folder = fixed[: fixed.rfind("/") + 1]
+    return path.removeprefix(folder).lstrip("/")
+
+
+def _path_of(address: str) -> str:
+    """An address without its scheme and bucket. Only `file:` addresses are percent-encoded."""
+    if address.startswith("file:"):
+        return unquote(re.sub(r"^file:(?://[^/]*)?", "", address))
+    return re.sub(r"^[A-Za-z0-9]+://[^/]*", "", address)
 
 
 @dataclass(frozen=True)
@@ -135,9 +142,26 @@ def _document_rows(
         bound = source.max_passage_tokens if record.kind == "passage" else None
         for offset, text, n_tokens in _passages(record.text, bound, count):
             rows.append(_document_row(record, text, key, offset) | {"n_tokens": n_tokens, "uri": file["uri"]})
-    for row, lang in zip(rows, detect([row["text"] for row in rows]), strict=True):
+    for row, lang in zip(rows, _languages(rows), strict=True):
         row.update(lang=lang, source=source.name, format=file["format"], license=source.license)
     return rows
+
+
+def _languages(rows: list[dict[str, Any]]) -> list[str]:
+    """The language that the record itself names, else the detected one; code or formulas alone have that of their document's other passages."""
+    found = detect([row["text"] for row in rows])
+    told: dict[str, Counter[str]] = {}
+    for row, code in zip(rows, found, strict=True):
+        if code != UNDECIDED:
+            told.setdefault(row["parent_id"], Counter())[code] += len(row["text"])
+    return [
+        row["lang"] or (_most(told[row["parent_id"]]) if code == UNDECIDED and row["parent_id"] in told else code)
+        for row, code in zip(rows, found, strict=True)
+    ]
+
+
+def _most(weights: Counter[str]) -> str:
+    return min(weights, key=lambda code: (-weights[code], code))
 
 
 def _passages(text: str, bound: int | None, count: Any) -> list[tuple[int, str, int]]:
@@ -157,6 +181,7 @@ def _document_row(record: MappedRecord, text: str, key: tuple[str, ...], offset:
         "question": record.question or None,
         "answer": record.answer or None,
         "title": record.title or None,
+        "lang": record.lang,
         "meta": list(record.meta.items()),
         "text_hash": text_hash(text),
     }

@@ -27,6 +27,11 @@ def read_markdown(stream: ByteStream, options: ReadOptions) -> Iterator[Record |
     yield Record("0", {"text": body.strip("\n"), "title": str(title) if title is not None else _heading(body)})
 
 
+def without_front_matter(text: str) -> str:
+    """The text without the YAML block at its head, if it has one."""
+    return _front_matter(text)[1]
+
+
 def _front_matter(text: str) -> tuple[dict[str, Any], str]:
     """The YAML block at the head of the text and what follows it; a block that is no YAML mapping is text like any other."""
     found = _FRONT_MATTER.match(text)

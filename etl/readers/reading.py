@@ -11,6 +11,7 @@ from etl.readers.json_lines import read_json_lines
 from etl.readers.json_values import read_json_values
 from etl.readers.mapping import MappedRecord, map_record, unnest
 from etl.readers.markdown import read_markdown
+from etl.readers.markup import cleaned
 from etl.readers.parquet import read_parquet
 from etl.readers.plain_text import read_text
 from etl.readers.record import BadRecord, ByteStream, ReadOptions, Record
@@ -95,4 +96,5 @@ def _mapped(stream: ByteStream, uri: str, format: str, options: ReadOptions) -> 
             if isinstance(record, BadRecord):
                 yield record
             else:
-                yield map_record(record.data, options.fields, record.position, options.max_record_bytes)
+                mapped = map_record(record.data, options.fields, record.position, options.max_record_bytes)
+                yield cleaned(mapped, options.markup)

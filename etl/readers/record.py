@@ -58,7 +58,8 @@ class ReadOptions:
 
     `encoding` is any Python text codec, or `auto` to guess for each file; HTML pages that are not UTF-8 may declare their own. `delimiter` empty
     means the format's own (comma or tab). `columns` are the names for CSV and TSV without a header line. `records` is the dotted path to a list of
-    records inside each object; the object that held the list, without it, is then in each record under `parent`. `fields` maps our names to the
+    records inside each object; the object that held the list, without it, is then in each record under `parent`. `markup` (none, html, markdown) is what the texts are
+    written in, see `etl.readers.markup`. `fields` maps our names to the
     file's, see `etl.readers.mapping`.
     """
 
@@ -67,6 +68,7 @@ class ReadOptions:
     delimiter: str = ""
     columns: tuple[str, ...] = ()
     records: str = ""
+    markup: str = "none"
     fields: Mapping[str, str | tuple[str, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import reduce
 from typing import TYPE_CHECKING
 
+from pyspark.sql import functions as F
+
 from etl.config import Config
 from etl.report.figures import CallError, Calls, Dedup, Pair, Text, Unreadable
 from etl.report.history import Made
@@ -40,14 +42,12 @@ def dedups(
             continue
         mine = [p for p in pairs if p["dedup_id"] == made[name].id]
         shown = tuple(_pair(p, texts, gone) for p in sorted(mine, key=lambda p: (p["cosine"], p["a_id"], p["b_id"])))
-        removed = sum(made[name].dropped.values())
+        removed = sum(n for reason, n in made[name].dropped.items() if reason.endswith("_duplicate"))
         found.append(Dedup(items, config.dedup.threshold, made[name].rows_in, removed, made[name].figures, shown))
     return tuple(found)
 
 
 def _removed(tables: Tables, pairs: list[Row]) -> set[tuple[str, str]]:
-    from pyspark.sql import functions as F
-
     ids = sorted({p[side] for p in pairs for side in ("a_id", "b_id")})
     rows = tables.read("duplicates").where(F.col("item_id").isin(ids)).select("dedup_id", "item_id")
     return {(row["dedup_id"], row["item_id"]) for row in rows.collect()}
@@ -61,8 +61,6 @@ def _pair(row: Row, texts: dict[str, Text], gone: set[tuple[str, str]]) -> Pair:
 
 def calls(tables: Tables, run_id: str) -> tuple[Calls, ...]:
     """Sums the ledger by task and by the model that answered."""
-    from pyspark.sql import functions as F
-
     rows = tables.read("llm_calls").withColumn("model", F.coalesce("served_model", "model"))
     summed = rows.groupBy("task", "model").agg(
         F.count("*").alias("requests"),
@@ -79,8 +77,6 @@ def calls(tables: Tables, run_id: str) -> tuple[Calls, ...]:
 
 def call_errors(tables: Tables) -> tuple[CallError, ...]:
     """Returns the endpoint's most frequent errors."""
-    from pyspark.sql import functions as F
-
     failed = (
         tables.read("llm_calls")
         .where("status != 'ok'")
@@ -94,8 +90,6 @@ def call_errors(tables: Tables) -> tuple[CallError, ...]:
 
 def unreadable(tables: Tables, model: str) -> tuple[Unreadable, ...]:
     """Counts the vectors that must not decide alone, and the rows that the zero-shot annotator gave no label, by reason."""
-    from pyspark.sql import functions as F
-
     side = "if(role = 'text', 'passages', 'questions') AS items"
     vectors = tables.read("embeddings").where(F.col("model") == model).selectExpr("'vector' AS what", side, "reason")
     zero_shot = tables.read("annotations").where("annotator LIKE 'zero_shot%'")

@@ -5,7 +5,10 @@ from __future__ import annotations
 from functools import reduce
 from typing import TYPE_CHECKING, Any
 
-from etl.items import labels, unique_seeds
+from pyspark.sql import functions as F
+
+from etl.config import Config
+from etl.items import ITEM, clean_questions, labels, unique_seeds
 from etl.report.figures import CellMap, Measured, Question, Text, cut
 from etl.report.history import NOTHING, Made
 from etl.tables import Tables
@@ -22,25 +25,16 @@ QUESTION_CUT = 2000
 ANSWER_CUT = 4000
 
 
-def cell_maps(tables: Tables, made: dict[str, Made]) -> dict[str, CellMap]:
+def cell_maps(tables: Tables, config: Config, made: dict[str, Made]) -> dict[str, CellMap]:
     """Returns the maps over (discipline, difficulty) by kind: seeds, deficiency, planned_tokens, questions, exported_tokens."""
-    from pyspark.sql import functions as F
-
     plan = tables.read("allocation").where(f"plan_id = '{made.get('plan_id', NOTHING).id}'")
-    removed = (
-        tables.read("duplicates")
-        .where(f"dedup_id = '{made.get('dedup_id', NOTHING).id}'")
-        .selectExpr("item_id AS qa_id")
-    )
-    clean = tables.read("qa").where("status = 'verified'").join(removed, "qa_id", "left_anti")
-    label = labels(tables).selectExpr("item_id AS doc_id", "discipline", "difficulty")
+    verified = tables.read("qa").where("status = 'verified'")
+    clean = clean_questions(tables, config) if "dedup_id" in made else verified
+    seeds = unique_seeds(tables).select(*ITEM).join(labels(tables), ITEM, "left")
     cell = ("split(cell, '/')[0] AS discipline", "CAST(split(cell, '/')[1] AS int) AS difficulty")
     mixture = tables.read("mixture").where(f"mix_id = '{made.get('mix_id', NOTHING).id}'")
     parts = {
-        "seeds": unique_seeds(tables)
-        .select("doc_id")
-        .join(label, "doc_id", "left")
-        .selectExpr("discipline", "difficulty", "1 AS value"),
+        "seeds": seeds.selectExpr("discipline", "difficulty", "1 AS value"),
         "deficiency": plan.selectExpr("discipline", "difficulty", "deficiency AS value").distinct(),
         "planned_tokens": plan.selectExpr("discipline", "difficulty", "target_tokens AS value"),
         "questions": clean.selectExpr("discipline", "difficulty", "1 AS value"),
@@ -62,8 +56,6 @@ def _kind(rows: DataFrame, kind: str) -> DataFrame:
 
 def diversity(tables: Tables, inputs_id: str) -> tuple[Measured, ...]:
     """Returns the measures of one set of inputs by scope, the largest scopes first."""
-    from pyspark.sql import functions as F
-
     rows = tables.read("diversity").where((F.col("inputs_id") == inputs_id) & F.col("metric").isin(*METRICS))
     by_metric = F.map_from_entries(F.collect_list(F.struct("metric", F.struct("value", "ci_low", "ci_high"))))
     grouped = rows.groupBy("items", "scope").agg(F.max("n").alias("n"), by_metric.alias("values"))
@@ -75,8 +67,6 @@ def diversity(tables: Tables, inputs_id: str) -> tuple[Measured, ...]:
 
 def sample(tables: Tables, made: dict[str, Made]) -> tuple[Question, ...]:
     """Returns the questions with the lowest key hashes: the same ones for any order of the table. Seeds' texts are still empty."""
-    from pyspark.sql import functions as F
-
     cuts = {"question": QUESTION_CUT, "answer": ANSWER_CUT, "draft_answer": ANSWER_CUT}
     plain = (
         "qa_id",
@@ -109,8 +99,6 @@ def _filled(name: str, value: Any) -> Any:
 
 
 def _what_came_after(tables: Tables, made: dict[str, Made], ids: list[str]) -> dict[str, dict[str, str]]:
-    from pyspark.sql import functions as F
-
     dedup_id, mix_id = made.get("dedup_id", NOTHING).id, made.get("mix_id", NOTHING).id
     wanted = F.col("item_id").isin(ids)
     removed = tables.read("duplicates").where(wanted & (F.col("dedup_id") == dedup_id))
@@ -124,8 +112,6 @@ def _what_came_after(tables: Tables, made: dict[str, Made], ids: list[str]) -> d
 
 def texts_of(tables: Tables, ids: set[str]) -> dict[str, Text]:
     """Looks up passages and questions by their ids: a few hundred at most."""
-    from pyspark.sql import functions as F
-
     listed = sorted(ids)
     documents = tables.read("documents").where(F.col("doc_id").isin(listed)).selectExpr("doc_id AS id", "text", "lang")
     questions = (

@@ -5,8 +5,10 @@ from __future__ import annotations
 from functools import reduce
 from typing import TYPE_CHECKING
 
+from pyspark.sql import functions as F
+
 from etl.report.figures import Reason, Stage, Text, cut
-from etl.report.history import NOTHING, Made
+from etl.report.history import NOTHING, Made, largest_first
 from etl.tables import Tables
 
 if TYPE_CHECKING:
@@ -26,7 +28,8 @@ STAGES = {
 EXAMPLES = 3
 CUT = 400
 MAX_REASONS = 300
-PASSAGE_KEYS = ("seeds", "unique_seeds")
+# Stages whose numbers hang on one dedup run or mixture: its id, as `steps` names it.
+RECORDED = {"unique_seeds": "seed_dedup_id", "deduplicated": "dedup_id", "exported": "mix_id"}
 
 
 def fates(tables: Tables, made: dict[str, Made]) -> list[Row]:
@@ -34,8 +37,6 @@ def fates(tables: Tables, made: dict[str, Made]) -> list[Row]:
 
     One pass over narrow columns of all tables of the flow.
     """
-    from pyspark.sql import functions as F
-
     every = reduce(lambda a, b: a.unionByName(b), _fates(tables, made))
     hashed = every.withColumn("h", F.xxhash64("key"))
     example = F.min_by(F.struct("key", "lang", "text", "detail"), F.struct("h", "key")).alias("example")
@@ -93,34 +94,28 @@ def funnel(counted: list[Row], made: dict[str, Made]) -> tuple[Stage, ...]:
             through[row["stage"]] += row["n"]
         else:
             dropped[row["stage"]][row["reason"]] = dropped[row["stage"]].get(row["reason"], 0) + row["n"]
-    # `duplicates` holds only what was removed, and `steps` alone knows why a clean question is not in the mixture.
+    # What these left out is recorded with the step; their tables hold only a part of it.
+    dropped |= {stage: made.get(name, NOTHING).dropped for stage, name in RECORDED.items()}
     through["unique_seeds"] = through["seeds"] - sum(dropped["unique_seeds"].values())
     through["deduplicated"] = through["verified"] - sum(dropped["deduplicated"].values())
-    dropped["exported"] = made.get("mix_id", NOTHING).dropped
-    needs = {"unique_seeds": "seed_dedup_id", "deduplicated": "dedup_id", "exported": "mix_id"}
-    ran = {name: needs.get(name) is None or needs[name] in made for name in STAGES}
+    ran = {stage: RECORDED.get(stage) is None or RECORDED[stage] in made for stage in STAGES}
     return tuple(
-        Stage(name, unit, through[name] if ran[name] else None, _largest_first(dropped[name]))
-        for name, unit in STAGES.items()
+        Stage(stage, unit, through[stage] if ran[stage] else None, largest_first(dropped[stage]))
+        for stage, unit in STAGES.items()
     )
 
 
-def _largest_first(counts: dict[str, int]) -> dict[str, int]:
-    return dict(sorted(counts.items(), key=lambda kv: (-kv[1], kv[0])))
-
-
-def reasons(counted: list[Row], texts: dict[str, Text]) -> tuple[Reason, ...]:
-    """Builds the drop reasons from `fates`; `texts` holds the examples' texts that their own table does not have."""
-    groups: dict[tuple[str, str], list[Row]] = {}
+def reasons(counted: list[Row], stages: tuple[Stage, ...], texts: dict[str, Text]) -> tuple[Reason, ...]:
+    """Lists the drop reasons of the funnel with examples from `fates`; `texts` holds those that their own table does not have."""
+    examples: dict[tuple[str, str], list[Text]] = {}
     for row in counted:
         if row["reason"] is not None:
-            groups.setdefault((row["stage"], row["reason"]), []).append(row)
-    order = list(STAGES)
-    found = [
-        Reason(stage, reason, sum(r["n"] for r in rows), tuple(_example(r["example"], texts) for r in rows))
-        for (stage, reason), rows in groups.items()
-    ]
-    return tuple(sorted(found, key=lambda r: (order.index(r.stage), -r.count, r.reason)))
+            examples.setdefault((row["stage"], row["reason"]), []).append(_example(row["example"], texts))
+    return tuple(
+        Reason(stage.name, reason, count, tuple(examples.get((stage.name, reason), ())))
+        for stage in stages
+        for reason, count in stage.dropped.items()
+    )
 
 
 def _example(row: Row, texts: dict[str, Text]) -> Text:

@@ -25,9 +25,9 @@ def gather(tables: Tables, config: Config) -> Figures:
         flow.example_ids(counted) | {p[side] for p in pairs for side in ("a_id", "b_id")} | {q.seed_id for q in sample}
     )
     texts = content.texts_of(tables, wanted)
-    maps = content.cell_maps(tables, made)
-    reasons = flow.reasons(counted, texts)
+    maps = content.cell_maps(tables, config, made)
     funnel = flow.funnel(counted, made)
+    reasons = flow.reasons(counted, funnel, texts)
     return Figures(
         facts=_facts(config, run, funnel[-1].rows or 0, maps["exported_tokens"]),
         funnel=funnel,

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pyspark.sql import functions as F
+
 from etl.errors import UserError
 from etl.report.figures import StepRun
 from etl.tables import Tables
@@ -40,8 +42,6 @@ NOTHING = Made("", 0, {}, {})
 
 def last_run(tables: Tables) -> LastRun:
     """Returns the newest run. Raises UserError when the warehouse has none."""
-    from pyspark.sql import functions as F
-
     ended = F.date_format(F.to_utc_timestamp("created_at", F.current_timezone()), "yyyy-MM-dd HH:mm 'UTC'")
     newest = tables.read("steps").withColumn("ended", ended).orderBy(F.col("created_at").desc()).limit(NEWEST).collect()
     if not newest:
@@ -54,16 +54,25 @@ def last_run(tables: Tables) -> LastRun:
 
 def _step(row: Row) -> StepRun:
     names = ("step", "attempt", "status", "rows_in", "rows_out", "seconds", "error")
-    return StepRun(**{name: row[name] for name in names}, dropped=dict(row["dropped"] or {}))
+    return StepRun(**{name: row[name] for name in names}, dropped=largest_first(row["dropped"] or {}))
+
+
+def largest_first(counts: dict[str, int]) -> dict[str, int]:
+    """Sorts counts by size, then by name."""
+    return dict(sorted(counts.items(), key=lambda kv: (-kv[1], kv[0])))
 
 
 def last_made(tables: Tables) -> dict[str, Made]:
     """Returns what was made last, by the name of its id: plan_id, seed_dedup_id, dedup_id, inputs_id, mix_id."""
-    from pyspark.sql import functions as F
-
     good = tables.read("steps").where("status IN ('done', 'unchanged')")
-    named = good.select(F.explode("ids").alias("name", "id"), "rows_in", "dropped", "figures", "created_at")
+    # `measure` names its rows by the fingerprint of its inputs.
+    ids = F.expr("if(step = 'measure', map('inputs_id', fingerprint), ids)")
+    named = good.select(F.explode(ids).alias("name", "id"), "rows_in", "dropped", "figures", "created_at")
     last = named.groupBy("name").agg(
         F.max_by(F.struct("id", "rows_in", "dropped", "figures"), "created_at").alias("made")
     )
-    return {row["name"]: Made(**row["made"].asDict()) for row in last.collect()}
+    return {row["name"]: _made(row["made"]) for row in last.collect()}
+
+
+def _made(row: Row) -> Made:
+    return Made(row["id"], row["rows_in"], row["dropped"] or {}, row["figures"] or {})

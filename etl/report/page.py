@@ -61,7 +61,14 @@ def _environment(names: dict[str, str]) -> Environment:
         lstrip_blocks=True,
     )
     made.filters.update(
-        number=number, decimal=decimal, percent=percent, duration=duration, words=words, share=_share, total=_total
+        number=number,
+        compact=compact,
+        decimal=decimal,
+        percent=percent,
+        duration=duration,
+        words=words,
+        share=_share,
+        total=_total,
     )
     made.filters["discipline"] = lambda name: names.get(name, words(name))
     return made
@@ -70,6 +77,14 @@ def _environment(names: dict[str, str]) -> Environment:
 def number(value: float) -> str:
     """Writes a count with thousands separators."""
     return f"{value:,.0f}"
+
+
+def compact(value: float) -> str:
+    """Writes a count in at most five characters: 9,999 and then 10.0k, 123k, 1.2M."""
+    for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= max(size, 9_999.5):
+            return f"{value / size:.{1 if value < 99.95 * size else 0}f}{unit}"
+    return number(value)
 
 
 def decimal(value: float | None, places: int = 2) -> str:
@@ -101,14 +116,16 @@ def _share(value: float, top: float) -> str:
 
 
 def _total(rows: Iterable[Any], name: str) -> float:
-    return sum(getattr(row, name) for row in rows)
+    return float(sum(getattr(row, name) for row in rows))
 
 
 def sample_json(figures: Figures) -> Markup:
     """Writes the sample as JSON that can stand inside an HTML script element: no character in it can end the element or start a comment."""
     names = {q.discipline: figures.names.get(q.discipline, words(q.discipline)) for q in figures.sample}
     rows = [[getattr(q, column) for column in SAMPLE_COLUMNS] for q in figures.sample]
-    text = json.dumps({"columns": SAMPLE_COLUMNS, "rows": rows, "names": names}, ensure_ascii=False, separators=(",", ":"))
+    text = json.dumps(
+        {"columns": SAMPLE_COLUMNS, "rows": rows, "names": names}, ensure_ascii=False, separators=(",", ":")
+    )
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")
     return Markup(text)

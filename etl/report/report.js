@@ -4,6 +4,7 @@
   const PAGE = 20;
   const data = JSON.parse(document.getElementById("sample-data").textContent);
   const rows = data.rows.map((values) => Object.fromEntries(data.columns.map((name, i) => [name, values[i]])));
+  const names = new Map(Object.entries(data.names));
   const list = document.getElementById("sample-list");
   const told = document.getElementById("sample-count");
   const more = document.getElementById("sample-more");
@@ -16,7 +17,7 @@
 
   function label(column, value) {
     if (value === "" || value === 0) return "none";
-    if (column === "discipline") return data.names[value] ?? value;
+    if (column === "discipline") return names.get(value) ?? words(value);
     return column === "difficulty" ? "level " + value : words(value);
   }
 
@@ -81,9 +82,8 @@
 
   // #sample&discipline=science&difficulty=3 is an address of what is shown.
   function read() {
-    const [place, ...pairs] = decodeURIComponent(location.hash.slice(1)).split("&");
-    if (place !== "sample") return false;
-    const wanted = new Map(pairs.map((pair) => [pair.slice(0, pair.indexOf("=")), pair.slice(pair.indexOf("=") + 1)]));
+    const wanted = new URLSearchParams(location.hash.slice(1));
+    if (!wanted.has("sample")) return false;
     for (const select of selects) {
       const value = wanted.has(select.name) ? "=" + wanted.get(select.name) : "";
       if (value && ![...select.options].some((o) => o.value === value)) addOption(select, value.slice(1));
@@ -93,8 +93,8 @@
   }
 
   function write() {
-    const set = selects.filter((s) => s.value !== "").map((s) => s.name + "=" + s.value.slice(1));
-    location.hash = ["sample", ...set].join("&");
+    const set = selects.filter((s) => s.value !== "").map((s) => [s.name, s.value.slice(1)]);
+    location.hash = "sample&" + new URLSearchParams(set);
   }
 
   function addOption(select, value) {
@@ -110,13 +110,14 @@
   form.addEventListener("change", write);
   form.addEventListener("reset", (event) => { event.preventDefault(); for (const s of selects) s.value = ""; write(); });
   more.addEventListener("click", () => showMore(true));
-  window.addEventListener("hashchange", () => { if (read()) show(); });
-  document.addEventListener("click", (event) => {
-    const link = event.target.closest('a[href^="#sample&"]');
-    if (link) setTimeout(() => document.getElementById("sample").scrollIntoView(), 0);
+  window.addEventListener("hashchange", () => {
+    if (!read()) return;
+    show();
+    // A cell of the map was clicked: the change came from elsewhere on the page.
+    if (!form.contains(document.activeElement)) form.scrollIntoView();
   });
 
   const asked = read();
   show();
-  if (asked) document.getElementById("sample").scrollIntoView();
+  if (asked) form.scrollIntoView();
 })();

@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+from pyspark.sql import functions as F
 
 from etl.asking import ask, read_rows
-from etl.items import question_items, seed_items, unique_seeds
-from etl.step import Job, Outcome, Step
+from etl.items import ITEM, question_items, seed_items, unique_seeds, vectors
+from etl.step import Job, Outcome, Step, count_reasons
 from udfs.embedding import EmbedSettings, embed_texts, from_binary, load_model
 from udfs.requests import Asking
 from udfs.tasks import Parsed
 from udfs.taxonomy import Taxonomy, prototypes
 from udfs.text import stable_id
-from udfs.zero_shot import LEVELS, Labels, Prototypes, label
+from udfs.zero_shot import CUTS, LEVELS, Labels, Prototypes, label
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -32,41 +33,36 @@ LABELS_DDL = (
 def run(job: Job, of: Callable[[Job], DataFrame]) -> Outcome:
     """Labels the items that have no label by the configured annotators yet."""
     every = of(job)
-    pending = every
-    counts = {"zero_shot": 0, "llm": 0}
-    if job.config.annotate.annotator == "zero_shot":
-        counts["zero_shot"] = _zero_shot(job, every)
-        unread = (
-            job.tables.read("annotations")
-            .where("discipline IS NULL AND annotator LIKE 'zero_shot%'")
-            .select("item_id", "text_hash")
+    config = job.config.annotate
+    figures: dict[str, float] = {}
+    unlabelled = every
+    if config.annotator == "zero_shot":
+        figures["new_zero_shot"] = _zero_shot(job, every)
+        unread = job.tables.read("annotations").where(
+            (F.col("annotator") == zero_shot_name(job)) & F.col("discipline").isNull()
         )
-        pending = every.join(unread, ["item_id", "text_hash"], "left_semi")
-    if job.config.annotate.annotator == "llm" or job.config.annotate.fallback == "llm":
-        counts["llm"] = _llm(job, pending)
-    return _outcome(job, every, counts)
+        unlabelled = every.join(unread.select(*ITEM), ITEM, "left_semi")
+    if config.annotator == "llm" or config.fallback == "llm":
+        figures["new_llm"] = _llm(job, unlabelled)
+    return _outcome(job, every, figures)
 
 
-def _outcome(job: Job, every: DataFrame, counts: dict[str, int]) -> Outcome:
-    from pyspark.sql import functions as F
+def _outcome(job: Job, every: DataFrame, figures: dict[str, float]) -> Outcome:
+    notes = job.tables.read("annotations").select(*ITEM, "discipline", "reason")
+    last = F.max_by("reason", F.col("reason") == "llm_unusable")
+    fate = every.join(notes, ITEM, "left").groupBy(*ITEM).agg(F.max("discipline").alias("label"), last.alias("why"))
+    dropped = count_reasons(fate.where("label IS NULL"), "why")
+    labelled = fate.where("label IS NOT NULL").count()
+    return Outcome(every.count(), labelled, dropped, figures)
 
-    notes = job.tables.read("annotations").select("item_id", "text_hash", "discipline", "reason")
-    fate = (
-        every.join(notes, ["item_id", "text_hash"], "left")
-        .groupBy("item_id")
-        .agg(F.max("discipline").alias("d"), F.max("reason").alias("r"))
-    )
-    why = F.when(F.col("d").isNotNull(), F.lit("")).otherwise(F.coalesce("r", F.lit("unlabelled")))
-    by_fate = {r["why"]: r["count"] for r in fate.select(why.alias("why")).groupBy("why").count().collect()}
-    labelled = by_fate.pop("", 0)
-    return Outcome(
-        labelled + sum(by_fate.values()), labelled, by_fate, {f"new_{name}": float(n) for name, n in counts.items()}
-    )
+
+def zero_shot_name(job: Job) -> str:
+    """Names the zero-shot annotator by all that its labels hang on."""
+    texts = repr(prototypes(job.taxonomy))
+    return f"zero_shot@1:{stable_id(job.config.embed.model, texts, repr(LEVELS), repr(CUTS), str(job.config.annotate.min_score))[:8]}"
 
 
 def _pending(job: Job, every: DataFrame, annotator: str) -> DataFrame:
-    from pyspark.sql import functions as F
-
     named = every.withColumn("annotator", F.lit(annotator))
     return named.join(job.tables.read("annotations").select(*KEY), KEY, "left_anti")
 
@@ -74,14 +70,8 @@ def _pending(job: Job, every: DataFrame, annotator: str) -> DataFrame:
 def _zero_shot(job: Job, every: DataFrame) -> int:
     model = job.config.embed.model
     texts = prototypes(job.taxonomy)
-    name = f"zero_shot@1:{stable_id(model, repr(texts), repr(LEVELS), str(job.config.annotate.min_score))[:8]}"
-    pending = _pending(job, every, name)
-    vectors = (
-        job.tables.read("embeddings")
-        .where(f"model = '{model}'")
-        .select("item_id", "role", "text_hash", "vector", "reason")
-    )
-    todo = pending.join(vectors, ["item_id", "role", "text_hash"])
+    pending = _pending(job, every, zero_shot_name(job))
+    todo = pending.join(vectors(job.tables, model), ["item_id", "role", "text_hash"])
     if todo.isEmpty():
         return 0
     made = embed_prototypes(EmbedSettings(model=model, device=job.config.embed.device), texts)
@@ -94,8 +84,6 @@ def _zero_shot(job: Job, every: DataFrame) -> int:
 
     columns = todo.select("item_id", "text_hash", "annotator", "item_kind", "vector", "reason")
     rows = columns.mapInArrow(labels, LABELS_DDL)
-    from pyspark.sql import functions as F
-
     return job.tables.append("annotations", rows.withColumn("model", F.lit(model)))
 
 
@@ -156,8 +144,6 @@ def llm_menu(taxonomy: Taxonomy) -> dict[str, str]:
 
 
 def _llm(job: Job, every: DataFrame) -> int:
-    from pyspark.sql import functions as F
-
     model = job.config.llm.models.annotator
     asking = Asking("annotate", model, job.config.annotate.params, {"fields": llm_menu(job.taxonomy)})
     name = f"llm@1:{stable_id(model, repr(dict(asking.params)), repr(asking.shared), _prompts_id())[:8]}"
@@ -214,6 +200,7 @@ SEEDS_STEP = Step(
     writes=WRITES,
     settings=SETTINGS,
     tasks=("annotate",),
+    hangs_on=lambda job: repr(job.taxonomy),
 )
 QUESTIONS_STEP = Step(
     "annotate",
@@ -222,4 +209,5 @@ QUESTIONS_STEP = Step(
     writes=WRITES,
     settings=SETTINGS,
     tasks=("annotate",),
+    hangs_on=lambda job: repr(job.taxonomy),
 )

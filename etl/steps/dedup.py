@@ -1,204 +1,133 @@
-"""dedup: seeds, and later questions, that mean the same; each removed one with the kept one that stands for it."""
+"""dedup: seeds, and later questions, that say the same; each removed one with the kept one that stands for it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
-import pandas as pd
 import pyarrow as pa
+from pyspark.sql import Window
+from pyspark.sql import functions as F
 
-from etl.config import DedupConfig
-from etl.items import seeds
-from etl.step import Job, Outcome, Step
+from etl.clusters import audit_recall, edges_within_clusters
+from etl.items import ITEM, judged_questions, seeds, vectors
+from etl.step import Job, Outcome, Step, count_reasons
 from etl.survivors import removed_rows
-from udfs.clustering import cluster_count, fit_centroids, nearest
-from udfs.embedding import from_binary
-from udfs.similarity import pairs_over
-from udfs.text import stable_id
+from udfs.text import normal_hash, stable_id
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-EDGES_DDL = "a_id string, b_id string, cosine double"
-
 
 @dataclass(frozen=True)
 class Scope:
-    """What one dedup run compares: its rows, those that can be compared, and the name under which later steps find it."""
+    """What one dedup run compares, and the name under which later steps find it.
+
+    `rows` has item_id, text_hash, text, quality, difficulty, length, and `reason` for rows that are out for another reason.
+    """
 
     id_name: str
-    total: Callable[[Job], DataFrame]
-    readable: Callable[[Job], DataFrame]
+    rows: Callable[[Job], DataFrame]
 
 
 def run(job: Job, scope: Scope) -> Outcome:
-    """Compares rows inside clusters of like vectors and keeps the best of what is over the threshold."""
-    from pyspark.sql import functions as F
-
-    config = job.config.dedup
-    rows = job.tables.scratch("dedup_rows", scope.readable(job))
-    total, n = scope.total(job).count(), rows.count()
-    inputs = [f"{t}={job.tables.version(t)}" for t in ("qa", "embeddings", "curation")]
-    this = stable_id(scope.id_name, job.config.fingerprint("dedup", "embed"), *inputs)
-    figures = {"compared_rows": float(n), "not_comparable": float(total - n)}
-    if n < 2:
-        return Outcome(total, total, figures=figures, ids={scope.id_name: this})
-    job.say(f"comparing {n} rows at cosine {config.threshold}")
-    edges = job.tables.scratch("dedup_edges", _edges(job, rows, n, this))
-    removed = job.tables.scratch(
-        "dedup_removed", removed_rows(job.tables, edges, _priority(rows, config), config.max_driver_edges)
+    """Removes equal texts first, then compares the rest inside clusters of like vectors and keeps the best of what is over the threshold."""
+    this = stable_id(scope.id_name, job.fingerprint)
+    every = job.tables.scratch("dedup_every", scope.rows(job))
+    rows = job.tables.scratch("dedup_rows", _prepared(job, every.where("reason IS NULL")))
+    readable = job.tables.scratch(
+        "dedup_readable", rows.where("exact_id IS NULL AND vector IS NOT NULL AND unreadable IS NULL")
     )
-    figures |= {"edges": float(edges.count())} | audit(job, rows, edges, removed)
-    gone = removed.count()
-    if gone:
-        job.tables.append("edges", edges.withColumn("dedup_id", F.lit(this)))
-        said = {"dedup_id": F.lit(this), "method": F.lit("semantic"), "threshold": F.lit(config.threshold)}
-        job.tables.append("duplicates", removed.withColumns(said))
-    return Outcome(total, total - gone, {"semantic_duplicate": gone} if gone else {}, figures, {scope.id_name: this})
-
-
-def _vectors(job: Job) -> DataFrame:
-    rows = job.tables.read("embeddings").where(f"model = '{job.config.embed.model}' AND reason IS NULL")
-    return rows.select("item_id", "role", "vector", "dim")
-
-
-def readable_seeds(job: Job) -> DataFrame:
-    """Returns seeds with a vector that may decide; passages are compared with passages, questions with questions (`side`)."""
-    rows = seeds(job.tables).selectExpr(
-        "doc_id AS item_id", "quality", "CAST(NULL AS int) AS difficulty", "length(text) AS length"
+    n = readable.count()
+    job.say(f"comparing {n} rows at cosine {job.config.dedup.threshold}")
+    edges = job.tables.scratch("dedup_edges", edges_within_clusters(job, readable, n, this))
+    semantic = job.tables.scratch("dedup_semantic", _semantic(job, edges, readable))
+    removed = job.tables.scratch("dedup_removed", _removed(rows, semantic))
+    job.tables.append_new("edges", edges.withColumn("dedup_id", F.lit(this)))
+    said = {"dedup_id": F.lit(this), "threshold": F.lit(job.config.dedup.threshold)}
+    job.tables.append_new("duplicates", removed.withColumns(said))
+    dropped = count_reasons(every) | count_reasons(
+        removed.withColumn("reason", F.concat("method", F.lit("_duplicate")))
     )
-    return rows.join(_vectors(job), "item_id").withColumnRenamed("role", "side")
+    total = every.count()
+    figures = {"compared_rows": float(n), "not_comparable": float(rows.where("unreadable IS NOT NULL").count())}
+    figures |= {"edges": float(edges.count()), "orphans": _orphans(removed)} | audit_recall(job, readable, edges)
+    return Outcome(total, total - sum(dropped.values()), dropped, figures, {scope.id_name: this})
 
 
-def readable_questions(job: Job) -> DataFrame:
-    """Returns verified questions with a vector that may decide."""
-    rows = _verified(job).selectExpr("qa_id AS item_id", "quality", "difficulty", "length(answer) AS length")
-    return rows.join(_vectors(job), "item_id").withColumnRenamed("role", "side")
+def seed_rows(job: Job) -> DataFrame:
+    """Returns the seeds: passages are compared with passages by text, pairs with pairs by question."""
+    length, nothing = F.length("text").alias("length"), F.lit(None)
+    return seeds(job.tables).select(
+        *ITEM,
+        F.col("item_text").alias("text"),
+        "quality",
+        nothing.cast("int").alias("difficulty"),
+        length,
+        nothing.cast("string").alias("reason"),
+    )
 
 
-def _verified(job: Job) -> DataFrame:
-    return job.tables.read("qa").where("status = 'verified'")
+def question_rows(job: Job) -> DataFrame:
+    """Returns the verified questions, with a reason for those that the config's recipe or the present seeds leave out."""
+    questions = judged_questions(job.tables, job.config)
+    return questions.select(
+        *ITEM, F.col("question").alias("text"), "quality", "difficulty", F.length("answer").alias("length"), "reason"
+    )
 
 
-def _priority(rows: DataFrame, config: DedupConfig) -> DataFrame:
-    from pyspark.sql import functions as F
-
-    better_first = [-F.coalesce(F.col(name).cast("double"), F.lit(0.0)) for name in config.priority]
-    return rows.select("item_id", F.array(*better_first).alias("priority"))
-
-
-def _edges(job: Job, rows: DataFrame, n: int, this: str) -> DataFrame:
-    config = job.config.dedup
-    centroids = _centroids(job, rows, n, this)
-    probes = config.probes
-
-    def place(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+def _prepared(job: Job, rows: DataFrame) -> DataFrame:
+    def hashes(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
-            yield placed(batch, centroids, probes)
+            normal = pa.array([normal_hash(text) for text in batch.column("text").to_pylist()], pa.string())
+            yield pa.RecordBatch.from_arrays([batch.column("item_id"), normal], names=["item_id", "normal_hash"])
 
-    threshold = config.threshold
+    better_first = [-F.coalesce(F.col(name).cast("double"), F.lit(0.0)) for name in job.config.dedup.priority]
+    ranked = rows.withColumn("priority", F.array(*better_first))
+    vector = vectors(job.tables, job.config.embed.model).withColumnsRenamed({"role": "side", "reason": "unreadable"})
+    joined = ranked.join(
+        rows.select("item_id", "text").mapInArrow(hashes, "item_id string, normal_hash string"), "item_id"
+    ).join(vector, ITEM)
+    same = Window.partitionBy("side", "normal_hash").orderBy("priority", "item_id")
+    first = F.first("item_id").over(same)
+    return joined.withColumn("exact_id", F.when(first != F.col("item_id"), first)).drop("text", "normal_hash")
 
-    def compare(key: tuple[str, int], rows: pd.DataFrame) -> pd.DataFrame:
-        return compared(rows, threshold)
 
-    clusters = rows.select("item_id", "side", "vector").mapInArrow(
-        place, "item_id string, side string, vector binary, cluster int"
+def _semantic(job: Job, edges: DataFrame, readable: DataFrame) -> DataFrame:
+    return removed_rows(job.tables, edges, readable.select("item_id", "priority"), job.config.dedup.max_driver_edges)
+
+
+def _removed(rows: DataFrame, semantic: DataFrame) -> DataFrame:
+    # A row equal to another shares its fate, so that it points to a kept row.
+    stands = semantic.selectExpr("item_id AS exact_id", "kept_id AS kept", "cosine AS cos")
+    exact = rows.where("exact_id IS NOT NULL").join(stands, "exact_id", "left")
+    equal = exact.selectExpr(
+        "item_id", "coalesce(kept, exact_id) AS kept_id", "coalesce(cos, 1.0D) AS cosine", "'exact' AS method"
     )
-    return clusters.groupBy("side", "cluster").applyInPandas(compare, EDGES_DDL).distinct()
+    return semantic.selectExpr("item_id", "kept_id", "cosine", "'semantic' AS method").unionByName(equal)
 
 
-def _centroids(job: Job, rows: DataFrame, n: int, this: str) -> np.ndarray:
-    config = job.config.dedup
-    # The lowest key hashes: the same sample for any order or partitioning of the rows.
-    sample = (
-        rows.selectExpr("xxhash64(item_id) AS h", "item_id", "vector", "dim")
-        .orderBy("h", "item_id")
-        .limit(config.sample_rows)
-    )
-    drawn = sample.toPandas()
-    vectors = from_binary(drawn["vector"].tolist(), int(drawn["dim"].iloc[0]))
-    centroids = fit_centroids(vectors, cluster_count(n, config.cluster_size), job.config.run.seed)
-    stored = [(this, i, job.config.embed.model, row.astype("<f4").tobytes()) for i, row in enumerate(centroids)]
-    job.tables.append(
-        "centroids",
-        job.spark.createDataFrame(stored, "centroid_set_id string, cluster int, model string, vector binary"),
-    )
-    return centroids
+def _orphans(removed: DataFrame) -> float:
+    kept = removed.selectExpr("kept_id AS item_id")
+    return float(kept.join(removed.select("item_id"), "item_id").count())
 
 
-def placed(batch: pa.RecordBatch, centroids: np.ndarray, probes: int) -> pa.RecordBatch:
-    """Repeats each row once for each of its nearest clusters: item_id, side, vector, cluster."""
-    clusters = nearest(from_binary(batch.column("vector"), centroids.shape[1]), centroids, probes)
-    rows = pa.array(np.repeat(np.arange(batch.num_rows), clusters.shape[1]))
-    taken = [batch.column(name).take(rows) for name in ("item_id", "side", "vector")]
-    return pa.RecordBatch.from_arrays(
-        [*taken, pa.array(clusters.ravel(), pa.int32())], names=["item_id", "side", "vector", "cluster"]
-    )
-
-
-def compared(rows: pd.DataFrame, threshold: float) -> pd.DataFrame:
-    """Returns the pairs of one cluster at or over the threshold, smaller id first."""
-    rows = rows.sort_values("item_id", kind="stable")
-    vectors = from_binary(rows["vector"].tolist(), len(rows["vector"].iloc[0]) // 2)
-    i, j, cosine = pairs_over(vectors, None, threshold)
-    ids = rows["item_id"].to_numpy()
-    return pd.DataFrame({"a_id": ids[i], "b_id": ids[j], "cosine": cosine})
-
-
-def audit(job: Job, rows: DataFrame, edges: DataFrame, removed: DataFrame) -> dict[str, float]:
-    """Measures recall of pairs against brute force on sampled rows, and counts removed rows whose kept row is itself removed."""
-    from pyspark.sql import functions as F
-
-    config = job.config.dedup
-    sample = (
-        rows.selectExpr("xxhash64(item_id, 1) AS h", "item_id", "side", "vector")
-        .orderBy("h")
-        .limit(config.audit_rows)
-        .toPandas()
-    )
-    orphans = removed.select(F.col("kept_id").alias("item_id")).join(removed.select("item_id"), "item_id").count()
-    if sample.empty:
-        return {"orphans": float(orphans)}
-    probe = {name: sample[name].tolist() for name in ("item_id", "side", "vector")}
-    threshold = config.threshold
-
-    def brute(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        for batch in batches:
-            yield brute_pairs(batch, probe, threshold)
-
-    truth = rows.select("item_id", "side", "vector").mapInArrow(brute, EDGES_DDL).distinct()
-    pairs = truth.count()
-    found = truth.join(edges.select("a_id", "b_id"), ["a_id", "b_id"]).count()
-    return {"orphans": float(orphans), "audit_pairs": float(pairs), "audit_recall": found / pairs if pairs else 1.0}
-
-
-def brute_pairs(batch: pa.RecordBatch, probe: dict[str, list[Any]], threshold: float) -> pa.RecordBatch:
-    """Returns all pairs of sampled rows with a batch's rows of the same side at or over the threshold, smaller id first."""
-    dim = len(probe["vector"][0]) // 2
-    i, j, cosine = pairs_over(from_binary(probe["vector"], dim), from_binary(batch.column("vector"), dim), threshold)
-    ids, others = (
-        np.array(probe["item_id"], dtype=object)[i],
-        np.array(batch.column("item_id").to_pylist(), dtype=object)[j],
-    )
-    sides, other_sides = np.array(probe["side"])[i], np.array(batch.column("side").to_pylist())[j]
-    pair = (ids != others) & (sides == other_sides)
-    low, high = np.where(ids < others, ids, others)[pair], np.where(ids < others, others, ids)[pair]
-    return pa.RecordBatch.from_pydict(
-        {"a_id": pa.array(low, pa.string()), "b_id": pa.array(high, pa.string()), "cosine": cosine[pair]}
-    )
-
-
-SEEDS = Scope("seed_dedup_id", lambda job: seeds(job.tables), readable_seeds)
-QUESTIONS = Scope("dedup_id", _verified, readable_questions)
 WRITES = ("edges", "duplicates", "centroids")
 SETTINGS = ("dedup", "embed", "run.seed")
 SEEDS_STEP = Step(
-    "dedup", partial(run, scope=SEEDS), reads=("documents", "curation", "embeddings"), writes=WRITES, settings=SETTINGS
+    "dedup",
+    partial(run, scope=Scope("seed_dedup_id", seed_rows)),
+    reads=("documents", "curation", "embeddings"),
+    writes=WRITES,
+    settings=SETTINGS,
 )
 QUESTIONS_STEP = Step(
-    "dedup", partial(run, scope=QUESTIONS), reads=("qa", "embeddings"), writes=WRITES, settings=SETTINGS
+    "dedup",
+    partial(run, scope=Scope("dedup_id", question_rows)),
+    reads=("qa", "embeddings", "documents", "curation"),
+    writes=WRITES,
+    settings=(*SETTINGS, "llm.models", "synthesize", "refine"),
+    tasks=("multi_grade", "high_difficulty", "refine"),
 )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
+from pyspark.sql import functions as F
 
 from etl.items import question_items, seed_items, seeds
 from etl.step import Job, Outcome, Step, count_reasons
@@ -22,8 +23,6 @@ KEY = ["item_id", "role", "text_hash", "model"]
 
 def run(job: Job, every: Callable[[Job], DataFrame]) -> Outcome:
     """Embeds what is new. A row that its model can not read well has a reason beside its vector."""
-    from pyspark.sql import functions as F
-
     config = job.config.embed
     known = job.tables.read("embeddings").select(*KEY)
     todo = every(job).withColumn("model", F.lit(config.model)).join(known, KEY, "left_anti")

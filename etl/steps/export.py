@@ -14,7 +14,7 @@ from etl.data_card import data_card
 from etl.items import needed_id
 from etl.step import Job, Outcome, Step
 from etl.templates import render_text
-from udfs.storage import write_over
+from udfs.storage import exists, write_over
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -138,4 +138,9 @@ def _parquet(table: pa.Table) -> bytes:
     return buffer.getvalue()
 
 
-STEP = Step("export", run, reads=("mixture", "qa"), writes=(), settings=("export", "run.seed"))
+def still_there(outcome: Outcome) -> bool:
+    """Tells whether the files of an earlier export still lie where they were written."""
+    return exists(f"{outcome.ids['export']}/manifest.json")
+
+
+STEP = Step("export", run, reads=("mixture", "qa"), writes=(), settings=("export", "run.seed"), intact=still_there)

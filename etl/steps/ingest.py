@@ -25,7 +25,10 @@ def run(job: Job) -> Outcome:
     """Reads new and changed files, once. A changed file replaces its rows."""
     if not job.config.sources:
         raise UserError("sources is empty: name at least one corpus under `sources` in the config")
-    pending = job.tables.scratch("ingest_files", _pending(job))
+    listed = job.tables.scratch("ingest_listed", _listed(job))
+    _check_each_has_files(job, listed)
+    same = ["source", "uri", "size", "modified", "settings"]
+    pending = job.tables.scratch("ingest_files", listed.join(job.tables.read("files").select(*same), same, "left_anti"))
     n_files = pending.count()
     if n_files == 0:
         return Outcome(0, 0, figures={"files": 0})
@@ -33,11 +36,18 @@ def run(job: Job) -> Outcome:
     return _store(job, pending, job.tables.scratch("ingest_rows", _read(job, pending, n_files)), n_files)
 
 
-def _pending(job: Job) -> DataFrame:
+def _listed(job: Job) -> DataFrame:
     listed = [list_files(job.tables, job.config, source) for source in job.config.sources]
-    every = reduce(lambda a, b: a.unionByName(b), listed)
-    same = ["source", "uri", "size", "modified", "settings"]
-    return every.join(job.tables.read("files").select(*same), same, "left_anti")
+    return reduce(lambda a, b: a.unionByName(b), listed)
+
+
+def _check_each_has_files(job: Job, listed: DataFrame) -> None:
+    found = {row["source"] for row in listed.select("source").distinct().collect()}
+    for source in job.config.sources:
+        if source.name not in found:
+            raise UserError(
+                f"sources.{source.name}.path: {source.path} holds no file (names that begin with _ or . are skipped)"
+            )
 
 
 def _read(job: Job, pending: DataFrame, n_files: int) -> DataFrame:
@@ -61,8 +71,7 @@ def _partitions(job: Job, pending: DataFrame, n_files: int) -> int:
 
 
 def _store(job: Job, pending: DataFrame, rows: DataFrame, n_files: int) -> Outcome:
-    for name in ("documents", "quarantine", "files"):
-        job.tables.delete_matching(name, pending, ["source", "uri"])
+    _make_room(job, pending, rows)
     wrote = {name: job.tables.append(name, _rows_for(rows, name)) for name in ("documents", "quarantine")}
     files = job.tables.scratch("ingest_counts", _counts(rows))
     told = files.selectExpr("sum(passages) AS p", "sum(quarantined) AS q", "sum(records) AS r", "count(*) AS f").first()
@@ -73,6 +82,16 @@ def _store(job: Job, pending: DataFrame, rows: DataFrame, n_files: int) -> Outco
     dropped = count_reasons(rows.where("row_kind = 'quarantine'"))
     figures = {"files": float(n_files), "records": float(told["r"])}
     return Outcome(told["p"] + told["q"], wrote["documents"], dropped, figures)
+
+
+def _make_room(job: Job, pending: DataFrame, rows: DataFrame) -> None:
+    # Ids do not hold the address: a corpus that has moved brings the same ids again, and takes over from the old address.
+    ids = rows.where("row_kind = 'document'").select("doc_id")
+    moved = job.tables.read("documents").join(ids, "doc_id", "left_semi").select("source", "uri")
+    job.tables.delete_matching("files", pending.select("source", "uri").unionByName(moved), ["source", "uri"])
+    job.tables.delete_matching("documents", ids, ["doc_id"])
+    for name in ("documents", "quarantine"):
+        job.tables.delete_matching(name, pending, ["source", "uri"])
 
 
 def _rows_for(rows: DataFrame, table: str) -> DataFrame:

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 import pyarrow as pa
+from pyspark.sql import Window
+from pyspark.sql import functions as F
 
-from etl.items import clean_questions, labels, unique_seeds
+from etl.items import ITEM, clean_questions, labels, unique_seeds, vectors
 from etl.step import Job, Outcome, Step
 from udfs.diversity import all_intervals, all_measures
 from udfs.embedding import from_binary
 from udfs.moments import Moments, merge, moments_of
-from udfs.text import stable_id
 from udfs.textstats import compression_ratio, distinct_n
 
 if TYPE_CHECKING:
@@ -30,43 +31,32 @@ TEXT_SAMPLE = 2000
 
 def run(job: Job) -> Outcome:
     """Measures every scope of the config. Rows without a vector that may decide are left out, with the reason."""
-    versions = [f"{t}={job.tables.version(t)}" for t in INPUTS]
-    inputs_id = stable_id(job.config.fingerprint("measure", "embed"), *versions)
     rows = job.tables.scratch("measure_rows", _rows(job))
     counts = {bool(r["readable"]): r["count"] for r in rows.groupBy("readable").count().collect()}
     scoped = _scoped(rows.where("readable"), list(job.config.measure.scopes))
     job.say(f"measuring {counts.get(True, 0)} vectors")
     measured = geometric(scoped, job.config.measure.groups).unionByName(textual(scoped))
-    made = job.tables.scratch("measure_values", measured)
-    from pyspark.sql import functions as F
-
-    written = 0 if made.isEmpty() else job.tables.append("diversity", made.withColumn("inputs_id", F.lit(inputs_id)))
+    written = job.tables.append_new("diversity", measured.withColumn("inputs_id", F.lit(job.fingerprint)))
     dropped = {"no_readable_vector": counts[False]} if counts.get(False) else {}
     return Outcome(sum(counts.values()), counts.get(True, 0), dropped, {"values": float(written)})
 
 
 def _rows(job: Job) -> DataFrame:
-    from pyspark.sql import functions as F
-
-    docs = unique_seeds(job.tables).selectExpr(
-        "doc_id AS item_id", "'documents' AS items", "text", "source", "CAST(NULL AS string) AS branch"
+    nothing = F.lit(None).cast("string")
+    docs = unique_seeds(job.tables).select(
+        *ITEM, F.lit("documents").alias("items"), F.col("item_text").alias("text"), "source", nothing.alias("branch")
     )
-    qa = clean_questions(job.tables).selectExpr(
-        "qa_id AS item_id", "'qa' AS items", "question AS text", "CAST(NULL AS string) AS source", "branch"
+    questions = clean_questions(job.tables, job.config)
+    qa = questions.select(
+        *ITEM, F.lit("qa").alias("items"), F.col("question").alias("text"), nothing.alias("source"), "branch"
     )
-    vectors = (
-        job.tables.read("embeddings").where(f"model = '{job.config.embed.model}'").select("item_id", "vector", "reason")
-    )
-    every = docs.unionByName(qa).join(
-        labels(job.tables).select("item_id", "discipline", "difficulty"), "item_id", "left"
-    )
-    readable = F.col("vector").isNotNull() & F.col("reason").isNull()
-    return every.join(vectors, "item_id", "left").withColumn("readable", readable).drop("reason")
+    label = labels(job.tables).select(*ITEM, "discipline", "difficulty")
+    vector = vectors(job.tables, job.config.embed.model).select(*ITEM, "vector", "reason")
+    every = docs.unionByName(qa).join(label, ITEM, "left").join(vector, ITEM, "left")
+    return every.withColumn("readable", F.col("vector").isNotNull() & F.col("reason").isNull()).drop("reason")
 
 
 def _scoped(rows: DataFrame, scopes: list[str]) -> DataFrame:
-    from pyspark.sql import functions as F
-
     names = {
         "all": F.lit("all"),
         "discipline": F.concat(F.lit("discipline="), "discipline"),
@@ -81,8 +71,6 @@ def _scoped(rows: DataFrame, scopes: list[str]) -> DataFrame:
 
 def geometric(scoped: DataFrame, groups: int) -> DataFrame:
     """Returns the closed forms of all scopes; a worker holds the moments of one scope and group at a time."""
-    from pyspark.sql import functions as F
-
     keyed = scoped.select(
         "items", "scope", F.expr(f"pmod(xxhash64(item_id), {groups})").cast("int").alias("grp"), "vector"
     )
@@ -140,9 +128,6 @@ def closed_forms(rows: pd.DataFrame) -> pd.DataFrame:
 
 def textual(scoped: DataFrame) -> DataFrame:
     """Returns distinct-1, distinct-2 and the compression ratio of a bounded sample of each scope's texts."""
-    from pyspark.sql import Window
-    from pyspark.sql import functions as F
-
     lowest = Window.partitionBy("items", "scope").orderBy(F.xxhash64("item_id"), "item_id")
     sample = scoped.select("items", "scope", "text", F.row_number().over(lowest).alias("_n")).where(
         f"_n <= {TEXT_SAMPLE}"
@@ -166,4 +151,10 @@ def text_measures(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(values, columns=["items", "scope", "metric", "value", "n", "params", "ci_low", "ci_high"])
 
 
-STEP = Step("measure", run, reads=INPUTS, writes=("diversity",), settings=("measure", "embed", "dedup"))
+STEP = Step(
+    "measure",
+    run,
+    reads=INPUTS,
+    writes=("diversity",),
+    settings=("measure", "embed", "dedup", "llm.models", "synthesize", "refine"),
+)

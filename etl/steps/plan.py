@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
+from pyspark.sql import functions as F
+
 from etl.config import PlanConfig
-from etl.items import labels, unique_seeds
+from etl.items import ITEM, labels, unique_seeds
 from etl.step import Job, Outcome, Step
 from udfs.allocation import HIGH_DIFFICULTY, MULTI_GRADE, AllocationSettings, Cell, allocate
 from udfs.text import stable_id
@@ -53,10 +55,8 @@ def allocation_settings(config: PlanConfig) -> AllocationSettings:
 
 
 def _cells(job: Job) -> list[Cell]:
-    from pyspark.sql import functions as F
-
     stem = [f.id for f in job.taxonomy.fields if f.stem]
-    labelled = unique_seeds(job.tables).selectExpr("doc_id AS item_id").join(labels(job.tables), "item_id")
+    labelled = unique_seeds(job.tables).select(*ITEM).join(labels(job.tables), ITEM)
     supply = labelled.groupBy("discipline", "difficulty").agg(
         F.avg(F.col("field").isin(stem).cast("double")).alias("stem_share")
     )
@@ -68,8 +68,6 @@ def _cells(job: Job) -> list[Cell]:
 
 
 def _with_probe(job: Job, supply: DataFrame, model: str) -> DataFrame:
-    from pyspark.sql import functions as F
-
     probed = job.tables.read("probe_results").where(f"model = '{model}' AND correct IS NOT NULL")
     accuracy = probed.groupBy("discipline", "difficulty").agg(
         F.count_if("correct").alias("correct"), F.count("*").alias("n")
@@ -85,5 +83,6 @@ STEP = Step(
     run,
     reads=("documents", "curation", "duplicates", "annotations", "probe_results"),
     writes=("allocation",),
-    settings=("plan", "probe", "annotate", "llm.models.judge"),
+    settings=("plan", "probe", "llm.models.judge"),
+    hangs_on=lambda job: repr(job.taxonomy),
 )

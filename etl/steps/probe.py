@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pyspark.sql import functions as F
+
 from etl.asking import ask, read_rows
-from etl.items import labels, unique_seeds
+from etl.items import ITEM, labels, unique_seeds
 from etl.step import Job, Outcome, Step, count_reasons
 from udfs.matching import answers_match
 from udfs.requests import Asking
@@ -37,10 +39,8 @@ def run(job: Job) -> Outcome:
 
 
 def _questions(job: Job, model: str) -> DataFrame:
-    from pyspark.sql import functions as F
-
-    pairs = unique_seeds(job.tables).where("kind = 'qa'").withColumnRenamed("doc_id", "item_id")
-    labelled = pairs.join(labels(job.tables).select("item_id", "discipline", "difficulty"), "item_id")
+    pairs = unique_seeds(job.tables).where("kind = 'qa'")
+    labelled = pairs.join(labels(job.tables).select(*ITEM, "discipline", "difficulty"), ITEM)
     chosen = labelled.orderBy(F.xxhash64("item_id"), "item_id").limit(job.config.probe.questions)
     asked = job.tables.read("probe_results").where(f"model = '{model}'").select("item_id")
     columns = ("item_id", "lang", "question", "answer", "discipline", "difficulty")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pyspark.sql import functions as F
+
 from etl.asking import ask, read_rows
 from etl.items import seeds
 from etl.step import Job, Outcome, Step, count_reasons
@@ -30,20 +32,19 @@ def run(job: Job) -> Outcome:
     rows = job.tables.scratch(
         "refine_rows", read_rows(ask(job, "refine", todo, asking), asking, refinement_rows, REFINEMENTS_DDL)
     )
-    fresh = job.tables.scratch(
-        "refine_new", rows.join(job.tables.read("refinements").select("qa_id"), "qa_id", "left_anti")
-    )
-    made = 0 if fresh.isEmpty() else job.tables.append("refinements", fresh)
+    made = job.tables.append_new("refinements", rows)
     dropped = count_reasons(rows)
     return Outcome(n, rows.where("status = 'ok'").count(), dropped, {"new_refinements": float(made)})
 
 
 def _drafts(job: Job) -> DataFrame:
-    from pyspark.sql import functions as F
-
-    texts = seeds(job.tables).select(F.col("doc_id").alias("seed_id"), "text")
-    drafts = job.tables.read("drafts").where("status = 'ok'").withColumn("seed_id", F.col("seed_ids")[0])
-    return drafts.join(texts, "seed_id").select(
+    # A draft goes on only with the very text it was made from: a seed that changed has drafts of its own.
+    texts = seeds(job.tables).select(
+        F.col("doc_id").alias("seed_id"), "text", F.sha2("text", 256).substr(1, 32).alias("seed_hash")
+    )
+    here = {"seed_id": F.col("seed_ids")[0], "seed_hash": F.col("seed_hashes")[0]}
+    drafts = job.tables.read("drafts").where("status = 'ok'").withColumns(here)
+    return drafts.join(texts, ["seed_id", "seed_hash"]).select(
         "draft_id", "question", "answer", "lang", "text", F.lit(0).alias("sample"), F.col("seed_id").alias("prefix")
     )
 

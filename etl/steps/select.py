@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from pyspark.sql import Window
+from pyspark.sql import functions as F
 
-from etl.items import clean_questions, needed_id, unique_seeds
-from etl.recipes import current_recipes
-from etl.step import Job, Outcome, Step, count_reasons
+from etl.items import clean_questions, needed_id
+from etl.step import Job, Outcome, Step
 from etl.templates import render_text
 from udfs.selection import quota_counts
 from udfs.text import stable_id
@@ -22,35 +23,28 @@ if TYPE_CHECKING:
 
 def run(job: Job) -> Outcome:
     """Fills each cell's quota with its best questions; what does not fit stays in `qa`."""
-    from pyspark.sql import functions as F
-
-    every = clean_questions(job.tables)
-    rows = job.tables.scratch("select_rows", _counted(job, every))
-    dropped = count_reasons(rows)
-    fit = rows.where("reason IS NULL").drop("reason")
-    supply = {r["cell"]: int(r["tokens"]) for r in fit.groupBy("cell").agg(F.sum("n_tokens").alias("tokens")).collect()}
+    rows = job.tables.scratch("select_rows", _counted(job))
+    supply = {
+        r["cell"]: int(r["tokens"]) for r in rows.groupBy("cell").agg(F.sum("n_tokens").alias("tokens")).collect()
+    }
     quotas = quota_counts(_weights(job, list(supply)), supply, job.config.select.total_tokens)
-    chosen = job.tables.scratch("select_chosen", _fill(job, fit, quotas))
-    took, n = chosen.count(), rows.count()
-    if n - took > sum(dropped.values()):
-        dropped["over_quota"] = n - took - sum(dropped.values())
-    return Outcome(n, took, dropped, {"cells": float(len(supply))}, {"mix_id": _store(job, chosen)})
+    chosen = job.tables.scratch("select_chosen", _fill(job, rows, quotas))
+    over = rows.join(chosen.select("item_id"), "item_id", "left_anti").count()
+    dropped = {"over_quota": over} if over else {}
+    return Outcome(
+        rows.count(), chosen.count(), dropped, {"cells": float(len(supply))}, {"mix_id": _store(job, chosen)}
+    )
 
 
 def _store(job: Job, chosen: DataFrame) -> str:
-    from pyspark.sql import functions as F
-
     # The same rows are the same mixture, whichever run chose them.
     content = chosen.agg(F.sum(F.xxhash64("item_id", "n_tokens").cast("decimal(38,0)")), F.count("*")).first()
     mix_id = stable_id(repr(tuple(content or ())), job.config.fingerprint("select", "export"))
-    if job.tables.read("mixture").where(f"mix_id = '{mix_id}'").isEmpty() and not chosen.isEmpty():
-        job.tables.append("mixture", chosen.withColumn("mix_id", F.lit(mix_id)))
+    job.tables.append_new("mixture", chosen.withColumn("mix_id", F.lit(mix_id)))
     return mix_id
 
 
-def _counted(job: Job, every: DataFrame) -> DataFrame:
-    from pyspark.sql import functions as F
-
+def _counted(job: Job) -> DataFrame:
     tokenizer, template = job.config.ingest.tokenizer, job.config.export.template
 
     def count(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -60,21 +54,13 @@ def _counted(job: Job, every: DataFrame) -> DataFrame:
             cell = pc.binary_join_element_wise(
                 batch.column("discipline"), pc.cast(batch.column("difficulty"), pa.string()), "/"
             )
-            columns = [batch.column("qa_id"), cell, batch.column("quality"), tokens, batch.column("reason")]
-            yield pa.RecordBatch.from_arrays(columns, names=["item_id", "cell", "quality", "n_tokens", "reason"])
+            columns = [batch.column("qa_id"), cell, batch.column("quality"), tokens]
+            yield pa.RecordBatch.from_arrays(columns, names=["item_id", "cell", "quality", "n_tokens"])
 
-    there = unique_seeds(job.tables).select(F.col("doc_id").alias("seed"), F.lit(True).alias("there"))
-    gone = (
-        every.select("qa_id", F.explode("seed_ids").alias("seed"))
-        .join(there, "seed", "left")
-        .where("there IS NULL")
-        .select("qa_id")
+    qa = clean_questions(job.tables, job.config).select(
+        "qa_id", "question", "answer", "discipline", "difficulty", "quality"
     )
-    marked = every.join(gone.distinct().withColumn("gone", F.lit(True)), "qa_id", "left")
-    other = ~F.col("recipe_id").isin(current_recipes(job.config))
-    reason = F.when(other, F.lit("other_recipe")).when(F.col("gone"), F.lit("seed_gone"))
-    qa = marked.select("qa_id", "question", "answer", "discipline", "difficulty", "quality", reason.alias("reason"))
-    return qa.mapInArrow(count, "item_id string, cell string, quality double, n_tokens bigint, reason string")
+    return qa.mapInArrow(count, "item_id string, cell string, quality double, n_tokens bigint")
 
 
 def _weights(job: Job, cells: list[str]) -> dict[str, float]:
@@ -88,9 +74,6 @@ def _weights(job: Job, cells: list[str]) -> dict[str, float]:
 
 
 def _fill(job: Job, rows: DataFrame, quotas: dict[str, int]) -> DataFrame:
-    from pyspark.sql import Window
-    from pyspark.sql import functions as F
-
     quota = job.spark.createDataFrame(sorted(quotas.items()), "cell string, quota bigint")
     best_first = (
         Window.partitionBy("cell")

@@ -5,8 +5,11 @@ from __future__ import annotations
 from functools import reduce
 from typing import TYPE_CHECKING, Any
 
+from pyspark.sql import Window
+from pyspark.sql import functions as F
+
 from etl.asking import ask, read_rows
-from etl.items import labels, needed_id, unique_seeds
+from etl.items import ITEM, labels, needed_id, unique_seeds
 from etl.step import Job, Outcome, Step, count_reasons
 from udfs.requests import Asking
 from udfs.tasks import Parsed
@@ -17,7 +20,7 @@ if TYPE_CHECKING:
 
 BRANCHES = ("multi_grade", "high_difficulty")
 DRAFTS_DDL = (
-    "draft_id string, request_id string, ordinal int, plan_id string, seed_ids array<string>, lang string, branch string, grade string, "
+    "draft_id string, request_id string, ordinal int, plan_id string, seed_ids array<string>, seed_hashes array<string>, lang string, branch string, grade string, "
     "discipline string, target_difficulty int, question string, answer string, form string, status string, reason string, error string, escalation int"
 )
 
@@ -25,16 +28,16 @@ DRAFTS_DDL = (
 def run(job: Job) -> Outcome:
     """Asks for the plan's questions; a request that gives none is a rejected row with the reason."""
     draws = job.tables.scratch("synthesize_draws", draw_seeds(job))
-    answered = [_branch(job, draws, branch) for branch in BRANCHES]
-    rows = job.tables.scratch("synthesize_rows", reduce(lambda a, b: a.unionByName(b), answered))
-    new = rows.join(job.tables.read("drafts").select("draft_id"), "draft_id", "left_anti").dropDuplicates(["draft_id"])
-    fresh = job.tables.scratch("synthesize_new", new)
-    made = 0 if fresh.isEmpty() else job.tables.append("drafts", fresh)
-    asked = draws.count()
-    dropped = count_reasons(
-        rows.dropDuplicates(["request_id", "status", "seed_ids", "grade"]).where("status = 'rejected'")
+    branches = [_branch(job, draws, branch) for branch in BRANCHES]
+    rows = job.tables.scratch("synthesize_rows", reduce(lambda a, b: a.unionByName(b), branches))
+    made = job.tables.append_new("drafts", rows)
+    # A request is answered when it gave at least one question.
+    fates = rows.groupBy("request_id", "seed_ids").agg(
+        F.max(F.when(F.col("status") == "rejected", F.col("reason"))).alias("reason")
     )
-    return Outcome(asked, asked - sum(dropped.values()), dropped, {"new_drafts": float(made)})
+    dropped = count_reasons(fates)
+    answered = fates.where("reason IS NULL").count()
+    return Outcome(draws.count(), answered, dropped, {"new_drafts": float(made)})
 
 
 def draw_seeds(job: Job) -> DataFrame:
@@ -42,21 +45,14 @@ def draw_seeds(job: Job) -> DataFrame:
 
     Each cell draws its seeds with the lowest hashes first, each again only once all have served, and no seed more often than `max_seed_uses`.
     """
-    from pyspark.sql import Window
-    from pyspark.sql import functions as F
-
     config = job.config.synthesize
     plan_id = needed_id(job.tables, "plan_id", "plan")
     plan = job.tables.read("allocation").where(f"plan_id = '{plan_id}' AND target_tokens > 0")
     per_request = config.tokens_per_question * config.questions_per_request
     cells = plan.withColumn("requests", F.ceil(F.col("target_tokens") / per_request)).drop("weight", "explanation")
-    labelled = (
-        unique_seeds(job.tables)
-        .withColumnRenamed("doc_id", "item_id")
-        .join(labels(job.tables).select("item_id", "discipline", "difficulty"), "item_id")
-    )
+    labelled = unique_seeds(job.tables).join(labels(job.tables).select(*ITEM, "discipline", "difficulty"), ITEM)
     uses = labelled.withColumn("sample", F.explode(F.sequence(F.lit(0), F.lit(config.max_seed_uses - 1))))
-    drawn = uses.join(cells, ["discipline", "difficulty"])
+    drawn = uses.withColumn("seed_hash", F.sha2("text", 256).substr(1, 32)).join(cells, ["discipline", "difficulty"])
     order = Window.partitionBy("discipline", "difficulty", "branch", "grade").orderBy(
         "sample", F.xxhash64("item_id", "grade"), "item_id"
     )
@@ -64,6 +60,7 @@ def draw_seeds(job: Job) -> DataFrame:
     return picked.select(
         "plan_id",
         "item_id",
+        "seed_hash",
         "lang",
         "text",
         "discipline",
@@ -88,7 +85,7 @@ def draft_rows(row: dict[str, Any], parsed: Parsed) -> list[dict[str, Any]]:
         name: row[name]
         for name in ("request_id", "plan_id", "lang", "branch", "grade", "discipline", "target_difficulty")
     }
-    shared |= {"seed_ids": [row["item_id"]], "escalation": 0}
+    shared |= {"seed_ids": [row["item_id"]], "seed_hashes": [row["seed_hash"]], "escalation": 0}
     if parsed.value is None:
         draft_id = stable_id(row["request_id"], "none")
         return [{**shared, "draft_id": draft_id, "status": "rejected", "reason": "llm_unusable", "error": parsed.error}]

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
+from pyspark.sql import functions as F
 
 from etl.items import labels, seeds
 from etl.recipes import recipe_id
@@ -43,8 +44,7 @@ def run(job: Job) -> Outcome:
         "target_difficulty",
     )
     checks = job.tables.scratch("verify_checks", todo.select(*columns).mapInArrow(check, CHECKS_DDL))
-    known = job.tables.read("checks").select("qa_id")
-    job.tables.append("checks", checks.join(known, "qa_id", "left_anti"))
+    job.tables.append_new("checks", checks)
     wrote = job.tables.append("qa", _fate(todo, checks))
     dropped = count_reasons(checks)
     return Outcome(n, wrote - sum(dropped.values()), dropped)
@@ -81,8 +81,6 @@ _SCHEMA = pa.schema(
 
 
 def _questions(job: Job) -> DataFrame:
-    from pyspark.sql import functions as F
-
     refined = job.tables.read("refinements").where("status = 'ok'").withColumnRenamed("request_id", "refine_request_id")
     refined = refined.join(job.tables.read("qa").select("qa_id"), "qa_id", "left_anti").drop(
         "reason", "error", "status"
@@ -108,19 +106,21 @@ def _questions(job: Job) -> DataFrame:
     refined_by = calls.withColumnsRenamed(
         {"request_id": "refine_request_id"} | {name: f"refine_{name}" for name in CALL}
     )
-    label = labels(job.tables).withColumnRenamed("item_id", "qa_id").select("qa_id", "discipline", "difficulty")
+    label = (
+        labels(job.tables)
+        .withColumnRenamed("item_id", "qa_id")
+        .select("qa_id", "text_hash", "discipline", "difficulty")
+    )
     joined = (
         refined.join(drafts, "draft_id")
         .join(quality, "seed_id", "left")
         .join(made, "request_id")
         .join(refined_by, "refine_request_id")
     )
-    return joined.join(label, "qa_id", "left")
+    return joined.join(label, ["qa_id", "text_hash"], "left")
 
 
 def _fate(todo: DataFrame, checks: DataFrame) -> DataFrame:
-    from pyspark.sql import functions as F
-
     made_by = [F.col(f"{stage}_{name}") for stage in ("draft", "refine") for name in CALL]
     return todo.join(checks, "qa_id").select(
         "qa_id",

@@ -27,6 +27,17 @@ from udfs.language import detect
         ("WHAT IS THE BOILING POINT OF WATER AT SEA LEVEL?", "en"),
         ("The cell\nmembrane controls\r\nwhat enters and leaves\nthe cell.", "en"),
         (r"证明 $\frac{\partial f}{\partial x} = \lim_{h \rightarrow 0} \frac{f(x+h)-f(x)}{h}$ 成立", "zh"),
+        ("```cpp\nint main() { return solve(board, best, answer); }\n```\nThe board is searched from the left.", "en"),
+        (
+            "for (int i = head[x]; i; i = nxt[i])\n  if (ver[i] != fa[x]) {\n    dp[ver[i]] = dp[x] + 1;\n    return ans;",
+            "und",
+        ),
+        ("| split | $O(n)$ |\n| append | $O(m + n)$ |", "und"),
+        ("Simplify: $-8 \\sqrt{180 x^{4} y^{2}}$ and $3 y - z = 9$", "en"),
+        (
+            "[^temurin]: [Eclipse Temurin](https://a.net/) 即为原 [AdoptOpenJDK](https://b.net/)，已移交至 [Eclipse 基金会](https://c.org/)",
+            "zh",
+        ),
         ("", "und"),
         ("x^2 + y^2 = 3.14", "und"),
         ("ok then", "und"),

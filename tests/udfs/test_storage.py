@@ -143,3 +143,17 @@ def test_joined_addresses_lead_to_the_same_file(tmp_path):
     uri = storage.join(tmp_path.as_uri(), "50% of #1", "中")
     storage.write_new(uri, b"x")
     assert storage.list_files(str(tmp_path)) == [str(tmp_path / "50% of #1" / "中")]
+
+
+@pytest.mark.parametrize(
+    "uri", ["s3://b/k", "abfss://c@a.dfs.core.windows.net/k", "file:/k", "file:///k", "dbfs:/Volumes/c/s/v", "/k"]
+)
+def test_an_absolute_address_stays_as_it_is(uri):
+    assert storage.absolute(uri) == uri
+
+
+def test_a_relative_path_is_made_absolute_against_the_current_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/home/me")
+    assert storage.absolute("a/../b") == str(tmp_path / "b")
+    assert storage.absolute("~/b") == "/home/me/b"

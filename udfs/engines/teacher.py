@@ -19,13 +19,13 @@ import signal
 import sys
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from aiohttp import web
 
-from udfs.engines.teacher_faults import Faults
+from udfs.engines.teacher_faults import Faults, add_fault_flags, faults_of
 from udfs.engines.teacher_rules import MODEL, answer
 
 MAX_BODY_BYTES = 64 * 2**20
@@ -229,21 +229,6 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--parent-pid", type=int, default=0, help="stop when this process is gone")
     add_fault_flags(parser)
     return parser.parse_args(arguments)
-
-
-def add_fault_flags(parser: argparse.ArgumentParser) -> None:
-    """Adds a flag for each setting of Faults."""
-    for each in fields(Faults):
-        flag = f"--{each.name.replace('_', '-')}"
-        if isinstance(each.default, bool):
-            parser.add_argument(flag, action="store_true")
-        else:
-            parser.add_argument(flag, type=type(each.default), default=each.default)
-
-
-def faults_of(parsed: argparse.Namespace) -> Faults:
-    """Reads the flags of `add_fault_flags`."""
-    return Faults(**{each.name: getattr(parsed, each.name) for each in fields(Faults)})
 
 
 def main(arguments: list[str] | None = None) -> None:

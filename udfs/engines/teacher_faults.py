@@ -2,10 +2,28 @@
 
 from __future__ import annotations
 
+import argparse
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 KINDS = ("error_500", "error_429", "reset", "hang", "cut", "garbage", "empty", "wrong_schema")
+# What a flag says of itself; the other shares are named like what they do.
+HELP = {
+    "latency_s": "seconds before each answer",
+    "error_500": "share of requests, 0..1, that get an HTTP 500; so do the next ones",
+    "error_429": "a 429",
+    "reset": "a connection that breaks",
+    "hang": "no answer for --hang-s seconds",
+    "cut": "an answer cut at half",
+    "garbage": "an answer that is no JSON",
+    "empty": "an empty answer",
+    "wrong_schema": "JSON of another form",
+    "retry_after_s": "seconds that a 429 asks to wait",
+    "hang_s": "seconds (default: 60)",
+    "max_context": "longest prompt in tokens; 0: any",
+    "key": "API key that clients must send",
+    "seed": "another choice of the requests that fail",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,3 +64,19 @@ class Faults:
                 return kind
             point -= share
         return ""
+
+
+def add_fault_flags(parser: argparse.ArgumentParser) -> None:
+    """Adds a flag for each setting of Faults."""
+    for each in fields(Faults):
+        flag = f"--{each.name.replace('_', '-')}"
+        if isinstance(each.default, bool):
+            parser.add_argument(flag, action="store_true")
+        else:
+            kind = type(each.default)
+            parser.add_argument(flag, type=kind, default=each.default, metavar="X", help=HELP.get(each.name))
+
+
+def faults_of(parsed: argparse.Namespace) -> Faults:
+    """Reads the flags of `add_fault_flags`."""
+    return Faults(**{each.name: getattr(parsed, each.name) for each in fields(Faults)})

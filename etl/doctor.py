@@ -1,0 +1,162 @@
+"""The invariants of a warehouse: unique keys, row accounting, lineage without orphans, dedup's promise, versions, segments."""
+
+from __future__ import annotations
+
+from functools import reduce
+from typing import TYPE_CHECKING
+
+from etl.items import latest_id
+from etl.schemas import TABLES
+from etl.tables import Tables
+from udfs.storage import list_files
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+
+def examine(tables: Tables) -> list[str]:
+    """Returns one line per problem, with what to do; an empty list when all is well."""
+    present = [name for name in TABLES if tables.version(name) >= 0]
+    counted = [_repeated_keys(tables, name) for name in present] + [_lost_rows(tables)]
+    counted += _orphans(tables) + _bad_duplicates(tables)
+    found = reduce(lambda a, b: a.unionByName(b), counted).where("n > 0").orderBy("problem").collect()
+    problems = [f"{row['problem']}: {row['n']:,} rows, such as {row['example']}. {row['advice']}" for row in found]
+    return problems + _lost_versions(tables) + _segments(tables)
+
+
+def _problem(rows: DataFrame, example: str, problem: str, advice: str) -> DataFrame:
+    """Counts the rows that break a rule; `example` is the SQL expression that names one of them."""
+    quoted = [text.replace("'", "\\'") for text in (problem, advice)]
+    return rows.selectExpr("count(*) AS n", f"min({example}) AS example").selectExpr(
+        f"'{quoted[0]}' AS problem", "n", "CAST(example AS string) AS example", f"'{quoted[1]}' AS advice"
+    )
+
+
+def _repeated_keys(tables: Tables, name: str) -> DataFrame:
+    key = TABLES[name].key
+    twice = tables.read(name).groupBy(*key).count().where("count > 1")
+    advice = f"Restore an earlier version (RESTORE TABLE {tables.address(name)} TO VERSION AS OF n) and run `{TABLES[name].owner}` again."
+    return _problem(
+        twice, f"concat_ws(' ', {', '.join(key)})", f"{name}: the key {', '.join(key)} is not unique", advice
+    )
+
+
+def _lost_rows(tables: Tables) -> DataFrame:
+    dropped = "aggregate(map_values(dropped), CAST(0 AS bigint), (total, n) -> total + n)"
+    lost = tables.read("steps").where(f"status IN ('done', 'unchanged') AND rows_in <> rows_out + {dropped}")
+    return _problem(
+        lost,
+        "concat_ws(' ', run_id, step, attempt)",
+        "steps: rows in are not rows out and rows with a reason",
+        "That step has lost rows: run it again and tell us, with what it printed.",
+    )
+
+
+def _orphans(tables: Tables) -> list[DataFrame]:
+    documents = tables.read("documents").selectExpr("doc_id AS id")
+    drafts, refined, qa = tables.read("drafts"), tables.read("refinements"), tables.read("qa")
+    calls = tables.read("llm_calls").selectExpr("request_id AS id").distinct()
+    seeds = drafts.selectExpr("draft_id AS row", "explode(seed_ids) AS id")
+    paid = "The ledger never loses a call by itself: was llm_calls restored or changed by hand? DESCRIBE HISTORY tells."
+    changed = "Their source files have changed since: `boostqa trace` can not show those seeds, the questions are still valid."
+    again = "Restore the table from its history, or run that step again."
+    links = [
+        (
+            drafts.selectExpr("draft_id AS row", "request_id AS id"),
+            calls,
+            "drafts without their call in llm_calls",
+            paid,
+        ),
+        (
+            refined.selectExpr("qa_id AS row", "request_id AS id"),
+            calls,
+            "refinements without their call in llm_calls",
+            paid,
+        ),
+        (
+            refined.selectExpr("qa_id AS row", "draft_id AS id"),
+            drafts.selectExpr("draft_id AS id"),
+            "refinements without their draft",
+            again,
+        ),
+        (
+            qa.selectExpr("qa_id AS row", "qa_id AS id"),
+            refined.selectExpr("qa_id AS id"),
+            "qa without their refinement",
+            again,
+        ),
+        (
+            qa.selectExpr("qa_id AS row", "explode(request_ids) AS id"),
+            calls,
+            "qa without one of their calls in llm_calls",
+            paid,
+        ),
+        (seeds, documents, "drafts without one of their seeds in documents", changed),
+        (
+            tables.read("curation").selectExpr("doc_id AS row", "doc_id AS id"),
+            documents,
+            "curation of documents that are gone",
+            "Run `curate` again.",
+        ),
+        (
+            tables.read("mixture").selectExpr("item_id AS row", "item_id AS id"),
+            qa.selectExpr("qa_id AS id"),
+            "mixture rows without their question",
+            again,
+        ),
+    ]
+    return [_problem(left.join(right, "id", "left_anti"), "row", words, advice) for left, right, words, advice in links]
+
+
+def _bad_duplicates(tables: Tables) -> list[DataFrame]:
+    from pyspark.sql import functions as F
+
+    # Older dedup runs speak of rows that may have been replaced since; later steps use the last ones only.
+    current = [latest_id(tables, name) or "" for name in ("seed_dedup_id", "dedup_id")]
+    removed = tables.read("duplicates").where(F.col("dedup_id").isin(current)).select("dedup_id", "item_id", "kept_id")
+    documents = tables.read("documents").selectExpr("doc_id AS kept_id")
+    items = documents.unionByName(tables.read("qa").selectExpr("qa_id AS kept_id"))
+    gone = removed.selectExpr("dedup_id", "item_id AS kept_id")
+    copies = tables.read("curation").where("kept_id IS NOT NULL").select("doc_id", "kept_id")
+    dropped = tables.read("curation").where("NOT kept").selectExpr("doc_id AS kept_id")
+    advice = "Run `dedup` again: the rows that it removed are still in their tables."
+    return [
+        _problem(
+            removed.join(items, "kept_id", "left_anti"), "item_id", "duplicates: the kept row does not exist", advice
+        ),
+        _problem(
+            removed.join(gone, ["dedup_id", "kept_id"], "left_semi"),
+            "item_id",
+            "duplicates: the kept row was itself removed",
+            advice,
+        ),
+        _problem(
+            copies.join(dropped, "kept_id", "left_semi"),
+            "doc_id",
+            "curation: the kept document was itself dropped",
+            "Run `curate` again.",
+        ),
+    ]
+
+
+def _lost_versions(tables: Tables) -> list[str]:
+    from pyspark.sql import functions as F
+
+    recorded = tables.read("steps").select(F.explode("versions_out").alias("name", "version"))
+    newest = {row[0]: row[1] for row in recorded.groupBy("name").agg(F.max("version")).collect()}
+    return [
+        f"{name}: its version is {tables.version(name)}, but `steps` has recorded version {version}. "
+        "The table was dropped or replaced: run its steps again, or restore it."
+        for name, version in sorted(newest.items())
+        if tables.version(name) < version
+    ]
+
+
+def _segments(tables: Tables) -> list[str]:
+    left = list_files(f"{tables.files}/wal", ".parquet")
+    if not left:
+        return []
+    return [
+        f"{tables.files}/wal: {len(left):,} segments of paid answers are not in llm_calls yet, such as {left[0]}. "
+        "The next run commits them before it asks anything: run it."
+    ]

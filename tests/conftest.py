@@ -1,0 +1,115 @@
+"""What all tests share: one Spark session, one whole run over the samples, one stand-in teacher. All made when first asked for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import settings
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+    from etl.config import Config
+    from etl.pipeline import Finished
+    from etl.tables import Tables
+    from udfs.engines.teacher_process import Teacher
+
+ROOT = Path(__file__).resolve().parents[1]
+
+# A busy machine is no failure.
+settings.register_profile("boostqa", deadline=None)
+settings.load_profile("boostqa")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _at_the_root() -> Iterator[None]:
+    """The samples' paths are relative to the repository."""
+    before = Path.cwd()
+    os.chdir(ROOT)
+    yield
+    os.chdir(before)
+
+
+@pytest.fixture(scope="session")
+def spark() -> Iterator[SparkSession]:
+    from etl.session import get_spark
+
+    session = get_spark("local[2]")
+    yield session
+    session.stop()
+
+
+@pytest.fixture(scope="session")
+def teacher_process() -> Iterator[Teacher]:
+    from udfs.engines.teacher_process import start_teacher
+
+    with start_teacher() as running:
+        yield running
+
+
+@pytest.fixture
+def teacher(teacher_process: Teacher) -> Teacher:
+    """The session's stand-in teacher without any faults left over from the test before."""
+    from udfs.engines.teacher_faults import Faults
+
+    teacher_process.set_faults(**asdict(Faults()))
+    return teacher_process
+
+
+@pytest.fixture
+def scratch_tables(spark: SparkSession, tmp_path: Path) -> Callable[[str], Tables]:
+    """Makes the tables of a new warehouse: `scratch_tables("name")`."""
+    from etl.tables import Tables
+    from tests.etl.tiny import make_config
+
+    def make(name: str = "warehouse") -> Tables:
+        return Tables(spark, make_config(tmp_path / name).tables)
+
+    return make
+
+
+@dataclass
+class SampleRun:
+    """The samples run from end to end: `finished.steps` has a row per step, `lines` is what the screen showed."""
+
+    config: Config
+    tables: Tables
+    warehouse: Path
+    finished: Finished
+    lines: list[str]
+    _read: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+
+    @property
+    def run_id(self) -> str:
+        return self.finished.run_id
+
+    def rows(self, table: str) -> list[dict[str, Any]]:
+        """All rows of a table, read once. Not for changing."""
+        if table not in self._read:
+            self._read[table] = [row.asDict(recursive=True) for row in self.tables.read(table).collect()]
+        return self._read[table]
+
+    @cached_property
+    def steps(self) -> list[dict[str, Any]]:
+        """The rows of `steps` of this run, in order."""
+        mine = [row for row in self.rows("steps") if row["run_id"] == self.run_id]
+        return sorted(mine, key=lambda row: row["created_at"])
+
+
+@pytest.fixture(scope="session")
+def sample_run(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> SampleRun:
+    """Runs the whole pipeline over the samples, once for all tests. Only for reading."""
+    from etl.config import load_config
+    from etl.tables import Tables
+    from tests.etl.tiny import run_steps
+
+    warehouse = tmp_path_factory.mktemp("samples") / "warehouse"
+    config = load_config("conf/local.yaml", [f"tables.warehouse={warehouse}"])
+    finished, lines = run_steps(spark, config)
+    return SampleRun(config, Tables(spark, config.tables), warehouse, finished, lines)

@@ -1,0 +1,149 @@
+"""curate: each document gets one verdict, and what stands for a duplicate is itself kept."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.etl.tiny import delta_versions, document, job_for, make_config, pair, put, source, the_step, write_jsonl
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+ROOT = Path(__file__).resolve().parents[3]
+Row = dict[str, Any]
+
+
+def passages() -> list[str]:
+    """Some English passages of the samples, which all pass the rules."""
+    return [
+        row["content"] for row in json.loads((ROOT / "samples/corpus/humanities/humanities.json").read_text("utf-8"))
+    ]
+
+
+def judge(spark: SparkSession, tmp_path: Path, rows: list[Row], **curate: Any) -> tuple[dict[str, Row], Any]:
+    job = job_for(spark, make_config(tmp_path / "warehouse", curate=curate))
+    put(job.tables, "documents", rows)
+    outcome = the_step("curate").run(job)
+    outcome.check("curate")
+    judged = [row.asDict(recursive=True) for row in job.tables.read("curation").collect()]
+    assert sorted(row["doc_id"] for row in judged) == sorted(row["doc_id"] for row in rows)
+    for row in judged:
+        assert row["kept"] == (row["reason"] is None)
+        assert 0 <= row["quality"] <= 1
+    return {row["doc_id"]: row for row in judged}, outcome
+
+
+def close_to(text: str, word: str) -> str:
+    """The passage with one word changed: a near-duplicate."""
+    words = text.split()
+    words[len(words) // 2] = word
+    return " ".join(words)
+
+
+def test_passages_and_pairs_each_get_one_verdict(spark: SparkSession, tmp_path: Path) -> None:
+    first, second, *_ = passages()
+    rows = [
+        document("good", first),
+        document("same", f"  {first.upper()}\n"),
+        document("near", close_to(second, "somewhere")),
+        document("other", second),
+        document("short", "Heat rises."),
+        pair("pair", "What is 7 x 8?", "The product of seven and eight is 56."),
+        pair("pair-again", "What is 7 x 8?", "The product of seven and eight is 56."),
+        document(
+            "zh",
+            "光合作用是植物、藻类和某些细菌利用光能，把二氧化碳和水转化为糖并放出氧气的过程。它发生在叶绿体中。",
+            lang="zh",
+        ),
+    ]
+    judged, outcome = judge(spark, tmp_path, rows)
+    assert {name for name, row in judged.items() if row["kept"]} & {"pair", "pair-again"}
+    assert judged["zh"]["kept"]
+    assert outcome.dropped == {"exact_duplicate_v1": 2, "near_duplicate_v1": 1, "too_short_v1": 1}
+    for row in judged.values():
+        if row["reason"] in ("exact_duplicate_v1", "near_duplicate_v1"):
+            assert judged[row["kept_id"]]["kept"]
+            assert row["similarity"] >= 0.7
+
+
+def test_what_stands_for_a_duplicate_is_kept_however_long_the_chain(spark: SparkSession, tmp_path: Path) -> None:
+    rows = []
+    for number, text in enumerate(passages()[:6]):
+        # Two equal texts, and two more that are near to them and to each other.
+        variants = [text, text, close_to(text, "here"), close_to(close_to(text, "here") + " So it is said.", "there")]
+        rows += [document(f"{number}-{i}", variant) for i, variant in enumerate(variants)]
+    judged, _ = judge(spark, tmp_path, rows)
+    assert sum(row["kept"] for row in judged.values()) == 6
+    for row in judged.values():
+        if not row["kept"]:
+            assert judged[row["kept_id"]]["kept"], row
+
+
+@pytest.mark.parametrize(
+    ("policy", "kinds", "clean"), [("redact", True, True), ("flag", True, False), ("off", False, False)]
+)
+def test_personal_data_by_policy(spark: SparkSession, tmp_path: Path, policy: str, kinds: bool, clean: bool) -> None:
+    text = f"{passages()[0]} Write to lin.okafor@example.org or call +1 202-555-0143 for a copy of the text."
+    question = "Whom does one ask for a copy, lin.okafor@example.org or somebody else in the library?"
+    rows = [document("with", text), pair("asked", question, passages()[2]), document("without", passages()[1])]
+    judged, _ = judge(spark, tmp_path, rows, personal_data=policy)
+    assert bool(judged["with"]["personal_data"]) == kinds
+    assert (judged["with"]["clean_text"] is not None) == clean
+    assert "okafor" not in json.dumps(judged["with"]["clean_text"])
+    assert not judged["without"]["personal_data"]
+    assert judged["without"]["clean_text"] is None
+    if clean:
+        from etl.items import seeds
+
+        job = job_for(spark, make_config(tmp_path / "warehouse"))
+        texts = [str(row.asDict()) for row in seeds(job.tables).drop("uri").collect()]
+        assert not any("okafor" in text for text in texts)
+
+
+def test_benchmark_items_are_found_inside_passages_and_as_whole_short_questions(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    long = "A tank holds four hundred litres and loses three litres every minute through a small hole near its floor: when is it empty?"
+    benchmark = write_jsonl(
+        tmp_path / "bench.jsonl",
+        [{"id": "long", "question": long}, {"id": "short", "question": "What is the capital of France?"}],
+    )
+    against = [
+        source("bench", benchmark, format="jsonl", fields={"question": "question", "answer": "answer", "id": "id"})
+    ]
+    rows = [
+        document("holds", f"{passages()[0]} {long}"),
+        document("clean", passages()[1]),
+        pair(
+            "asks",
+            "what is the capital of  FRANCE?",
+            "It is Paris, which lies on the Seine in the north of the country.",
+        ),
+        pair(
+            "fine", "What is the capital of Peru?", "It is Lima, which lies on the coast in the middle of the country."
+        ),
+    ]
+    write_jsonl(
+        benchmark,
+        [
+            {"id": "long", "question": long, "answer": "later"},
+            {"id": "short", "question": "What is the capital of France?", "answer": "Paris"},
+        ],
+    )
+    judged, _ = judge(spark, tmp_path, rows, decontaminate={"against": against})
+    assert {name: row["benchmark"] for name, row in judged.items() if not row["kept"]} == {
+        "holds": "bench:long",
+        "asks": "bench:short",
+    }
+    assert {judged[name]["reason"] for name in ("holds", "asks")} == {"contaminated_v1"}
+
+
+def test_no_documents_give_no_verdicts(spark: SparkSession, tmp_path: Path) -> None:
+    job = job_for(spark, make_config(tmp_path / "warehouse"))
+    outcome = the_step("curate").run(job)
+    assert (outcome.rows_in, outcome.rows_out) == (0, 0)
+    assert delta_versions(job.tables).get("documents", -1) == -1

@@ -1,0 +1,150 @@
+"""dedup: planted vectors come out as brute force says, whatever the order and the partitions; what the model can not read stays."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from tests.etl.tiny import document, embedding, job_for, kept, make_config, pair, put, the_step
+from udfs.embedding import from_binary, to_binary
+from udfs.similarity import pairs_over
+from udfs.survivors import greedy_survivors
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+DIM, GROUPS, EACH = 24, 12, 4
+THRESHOLD = 0.9
+
+
+def planted() -> tuple[list[str], np.ndarray, list[float]]:
+    """Groups of like vectors: ids, unit vectors as stored (float16), qualities."""
+    rng = np.random.default_rng(7)
+    centres = rng.normal(size=(GROUPS, DIM))
+    vectors = np.repeat(centres, EACH, axis=0) + 0.35 * rng.normal(size=(GROUPS * EACH, DIM))
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    stored = from_binary(to_binary(vectors), DIM)
+    ids = [f"item-{i:02}" for i in range(len(vectors))]
+    return ids, stored, rng.choice([0.5, 0.7, 0.9], len(ids)).tolist()
+
+
+def expected(ids: list[str], vectors: np.ndarray, quality: list[float]) -> dict[str, str]:
+    """By brute force: the sequential answer by quality, then length (equal here), then id."""
+    order = sorted(range(len(ids)), key=lambda i: (-quality[i], ids[i]))
+    rank = np.empty(len(ids), dtype=np.int64)
+    rank[order] = np.arange(len(ids))
+    i, j, cosine = pairs_over(vectors, None, THRESHOLD)
+    kept_of = greedy_survivors(i, j, rank, len(ids), cosine)
+    return {ids[item]: ids[keeper] for item, keeper in enumerate(kept_of) if item != keeper}
+
+
+def text_of(name: str) -> str:
+    return f"The text of {name}."
+
+
+def dedup(
+    spark: SparkSession, warehouse: Path, order: list[int], partitions: int, cluster_size: int
+) -> tuple[dict[str, Any], Any]:
+    ids, vectors, quality = planted()
+    settings = {"threshold": THRESHOLD, "cluster_size": cluster_size, "probes": 2, "audit_rows": 100}
+    # Several settings at once show that neither Spark's nor our own partitions decide anything.
+    before = spark.conf.get("spark.sql.shuffle.partitions")
+    spark.conf.set("spark.sql.shuffle.partitions", str(partitions))
+    try:
+        job = job_for(spark, make_config(warehouse, dedup=settings))
+        put(job.tables, "documents", [document(ids[i], text_of(ids[i])) for i in order])
+        put(job.tables, "curation", [kept(ids[i], quality[i]) for i in order])
+        put(job.tables, "embeddings", [embedding(ids[i], text_of(ids[i]), vectors[i]) for i in order])
+        outcome = the_step("dedup").run(job)
+    finally:
+        spark.conf.set("spark.sql.shuffle.partitions", str(before))
+    outcome.check("dedup")
+    rows = job.tables.read("duplicates").collect()
+    edges = {(row["a_id"], row["b_id"]) for row in job.tables.read("edges").collect()}
+    return {row["item_id"]: (row["kept_id"], row["cosine"], row["method"]) for row in rows}, (outcome, edges)
+
+
+def test_planted_duplicates_come_out_as_brute_force_says(spark: SparkSession, tmp_path: Path) -> None:
+    ids, vectors, quality = planted()
+    removed, (outcome, edges) = dedup(spark, tmp_path / "w", list(range(len(ids))), 2, cluster_size=1000)
+    truth = expected(ids, vectors, quality)
+    assert len(truth) > GROUPS
+    assert {item: keeper for item, (keeper, _, _) in removed.items()} == truth
+    assert all(cosine >= THRESHOLD and method == "semantic" for _, cosine, method in removed.values())
+    i, j, _ = pairs_over(vectors, None, THRESHOLD)
+    assert edges == {tuple(sorted((ids[a], ids[b]))) for a, b in zip(i, j, strict=True)}
+    assert outcome.rows_in == len(ids)
+    assert outcome.dropped == {"semantic_duplicate": len(truth)}
+    assert outcome.figures["audit_recall"] == 1.0
+    assert outcome.figures["orphans"] == 0
+
+
+def test_clusters_give_the_same_for_any_order_and_partitioning(spark: SparkSession, tmp_path: Path) -> None:
+    n = GROUPS * EACH
+    shuffled = np.random.default_rng(1).permutation(n).tolist()
+    ways = [(list(range(n)), 1), (list(range(n))[::-1], 3), (shuffled, 7)]
+    results = [dedup(spark, tmp_path / f"w{i}", order, parts, cluster_size=8) for i, (order, parts) in enumerate(ways)]
+    first, (outcome, edges) = results[0]
+    for removed, (_, found) in results[1:]:
+        assert removed == first
+        assert found == edges
+    assert 0 < outcome.figures["audit_recall"] <= 1
+    # What was compared and is over the threshold never stays side by side.
+    assert not [edge for edge in edges if not set(edge) & set(first)]
+    assert not {keeper for keeper, _, _ in first.values()} & set(first)
+
+
+def test_what_the_model_can_not_read_is_never_removed_by_its_vector(spark: SparkSession, tmp_path: Path) -> None:
+    same = np.eye(1, DIM)[0]
+    rows = {"readable-1": {}, "readable-2": {}, "unknown-1": {"reason": "unknown_tokens"}}
+    rows |= {
+        "unknown-2": {"reason": "unknown_tokens"},
+        "long-1": {"reason": "longer_than_window"},
+        "pair-1": {"role": "question"},
+    }
+    job = job_for(spark, make_config(tmp_path / "w"))
+    asked = pair("pair-1", text_of("pair-1"), "An answer.")
+    put(job.tables, "documents", [*[document(name, text_of(name)) for name in rows if name != "pair-1"], asked])
+    put(job.tables, "curation", [kept(name) for name in rows])
+    put(job.tables, "embeddings", [embedding(name, text_of(name), same, **more) for name, more in rows.items()])
+    outcome = the_step("dedup").run(job)
+    removed = {row["item_id"]: row["kept_id"] for row in job.tables.read("duplicates").collect()}
+    # A passage and a question are never compared either.
+    assert removed == {"readable-2": "readable-1"}
+    assert outcome.figures["not_comparable"] == 3
+
+
+def test_a_changed_text_is_compared_by_its_own_vector(spark: SparkSession, tmp_path: Path) -> None:
+    old, new, other = np.eye(3, DIM)
+    job = job_for(spark, make_config(tmp_path / "w", dedup={"max_driver_edges": 0}))
+    put(
+        job.tables,
+        "documents",
+        [document("changed", "The new text."), document("old-like", "A."), document("new-like", "B.")],
+    )
+    put(job.tables, "curation", [kept("changed", 0.5), kept("old-like", 0.9), kept("new-like", 0.9)])
+    vectors = [
+        ("changed", "The old text.", old),
+        ("changed", "The new text.", new),
+        ("old-like", "A.", old),
+        ("new-like", "B.", new),
+    ]
+    put(job.tables, "embeddings", [embedding(name, text, vector) for name, text, vector in vectors])
+    the_step("dedup").run(job)
+    removed = {row["item_id"]: row["kept_id"] for row in job.tables.read("duplicates").collect()}
+    assert removed == {"changed": "new-like"}
+    assert other.any()
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_too_few_rows_to_compare_remove_nothing(spark: SparkSession, tmp_path: Path, count: int) -> None:
+    job = job_for(spark, make_config(tmp_path / "w"))
+    for i in range(count):
+        put(job.tables, "documents", [document(f"d{i}", "One text.")])
+        put(job.tables, "curation", [kept(f"d{i}")])
+        put(job.tables, "embeddings", [embedding(f"d{i}", "One text.", np.eye(1, DIM)[0])])
+    outcome = the_step("dedup").run(job)
+    assert (outcome.rows_in, outcome.rows_out, outcome.dropped) == (count, count, {})

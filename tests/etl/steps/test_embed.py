@@ -1,0 +1,64 @@
+"""embed: one row a text, and a reason beside each vector that must not decide alone. No Spark: the worker's part is a plain function."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from etl.steps.embed import embedded
+from tests.etl.tiny import MODEL
+from udfs.embedding import EmbedSettings, from_binary
+
+if TYPE_CHECKING:
+    from tests.conftest import SampleRun
+
+ENGLISH = "Photosynthesis is the process by which plants use light to make sugar."
+CHINESE = "勾股定理说明直角三角形斜边的平方等于两条直角边的平方之和。"
+
+
+@pytest.fixture(scope="module")
+def rows() -> dict[str, dict[str, Any]]:
+    texts = {"en": ENGLISH, "same": ENGLISH, "zh": CHINESE, "long": "The river flows to the sea. " * 200}
+    batch = pa.RecordBatch.from_pydict(
+        {
+            "item_id": list(texts),
+            "role": ["text"] * len(texts),
+            "text_hash": [f"hash-{name}" for name in texts],
+            "text": list(texts.values()),
+        }
+    )
+    return {
+        row["item_id"]: row for row in embedded(batch, EmbedSettings(MODEL, device="cpu", threads=1), 0.1).to_pylist()
+    }
+
+
+def test_a_readable_text_has_a_unit_vector_and_no_reason(rows: dict[str, dict[str, Any]]) -> None:
+    row = rows["en"]
+    (vector,) = from_binary([row["vector"]], row["dim"])
+    assert row["dim"] == 384
+    assert np.linalg.norm(vector) == pytest.approx(1.0, abs=1e-3)
+    assert (row["reason"], row["cut"], row["unknown_share"]) == (None, False, 0.0)
+    assert (row["model"], row["text_hash"]) == (MODEL, "hash-en")
+    assert row["vector"] == rows["same"]["vector"]
+
+
+def test_chinese_is_marked_as_unreadable_for_the_english_model(rows: dict[str, dict[str, Any]]) -> None:
+    assert rows["zh"]["reason"] == "unknown_tokens"
+    assert rows["zh"]["unknown_share"] > 0.1
+
+
+def test_a_text_over_the_window_is_marked_as_cut(rows: dict[str, dict[str, Any]]) -> None:
+    assert (rows["long"]["reason"], rows["long"]["cut"]) == ("longer_than_window", True)
+    assert rows["long"]["vector"] is not None
+
+
+def test_every_seed_and_every_refined_question_is_embedded(sample_run: SampleRun) -> None:
+    seeds = {row["doc_id"] for row in sample_run.rows("curation") if row["kept"]}
+    questions = {row["qa_id"] for row in sample_run.rows("refinements") if row["status"] == "ok"}
+    assert {row["item_id"] for row in sample_run.rows("embeddings")} == seeds | questions
+    asked = {row["doc_id"] for row in sample_run.rows("documents") if row["kind"] == "qa"}
+    for row in sample_run.rows("embeddings"):
+        assert row["role"] == ("question" if row["item_id"] in asked | questions else "text")

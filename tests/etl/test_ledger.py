@@ -1,0 +1,272 @@
+"""The ledger: asked once, paid once, recorded with its fate, never over the budget, and nothing lost when a run is killed."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from etl.asking import ask
+from etl.errors import BudgetStop, UserError
+from etl.ledger import Ledger, latest_calls
+from tests.etl.tiny import delta_versions, get, job_for, make_config
+from udfs.requests import Asking
+from udfs.segments import write_segment
+from udfs.text import stable_id
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+    from etl.tables import Tables
+    from udfs.engines.teacher_process import Teacher
+
+Make = Callable[[], "Tables"]
+PARAMS = {"max_tokens": 50, "temperature": 0.0}
+
+
+def request(name: str, model: str = "stand-in") -> dict[str, Any]:
+    messages = [{"role": "user", "content": f"ledger: {name}"}]
+    asked = {"task": "probe", "prompt_id": "probe@1", "model": model, "params": json.dumps(PARAMS), "sample": 0}
+    return {"request_id": stable_id(name, model), **asked, "messages": json.dumps(messages), "prefix": name}
+
+
+def frame(tables: Tables, *rows: dict[str, Any]) -> DataFrame:
+    ddl = "request_id string, task string, prompt_id string, model string, params string, sample int, messages string, prefix string"
+    return tables.spark.createDataFrame([tuple(row.values()) for row in rows], ddl)
+
+
+def requests(tables: Tables, name: str, count: int) -> DataFrame:
+    return frame(tables, *[request(f"{name}-{i}") for i in range(count)])
+
+
+def ledger(tables: Tables, teacher: Teacher, run_id: str = "run-1", **llm: Any) -> Ledger:
+    settings = {"endpoint": "urls", "base_urls": [teacher.base_url], "max_attempts": 1, **llm}
+    config = make_config(tables.root, llm=settings)
+    return Ledger(tables, config.llm, run_id, lambda: list(config.llm.base_urls))
+
+
+def sent(teacher: Teacher) -> int:
+    return int(teacher.stats()["requests"])
+
+
+def test_equal_requests_are_asked_once_and_a_second_ask_is_free(scratch_tables: Make, teacher: Teacher) -> None:
+    tables = scratch_tables()
+    rows = requests(tables, "once", 7)
+    before = sent(teacher)
+    assert ledger(tables, teacher).ask(rows.unionByName(rows)) == 7
+    assert sent(teacher) - before == 7
+    assert len(get(tables, "llm_calls", "request_id")) == 7
+    versions = delta_versions(tables)
+    assert ledger(tables, teacher, "run-2").ask(rows) == 0
+    assert sent(teacher) - before == 7
+    assert delta_versions(tables) == versions
+
+
+def test_only_what_is_new_is_asked(scratch_tables: Make, teacher: Teacher) -> None:
+    tables = scratch_tables()
+    ledger(tables, teacher).ask(requests(tables, "new", 3))
+    before = sent(teacher)
+    assert ledger(tables, teacher).ask(requests(tables, "new", 5)) == 2
+    assert sent(teacher) - before == 2
+
+
+def test_one_request_a_row_whatever_is_done_with_the_answers_later(
+    scratch_tables: Make, teacher: Teacher, spark: SparkSession
+) -> None:
+    tables = scratch_tables()
+    job = job_for(
+        spark, make_config(tables.root, llm={"endpoint": "urls", "base_urls": [teacher.base_url]}), [teacher.base_url]
+    )
+    rows = spark.createDataFrame(
+        [(f"plan-{i}", "en", f"What is {i} + 1?", 0, f"plan-{i}") for i in range(6)],
+        "item_id string, lang string, question string, sample int, prefix string",
+    )
+    before = sent(teacher)
+    answers = ask(job, "probe", rows, Asking("probe", "stand-in", PARAMS))
+    assert answers.count() == 6
+    assert answers.where("status = 'ok' AND item_id > 'plan-2'").count() == 3
+    assert answers.limit(2).count() == 2
+    assert len(answers.collect()) == 6
+    assert sent(teacher) - before == 6
+
+
+def test_a_terminal_failure_is_recorded_with_its_reason_and_not_asked_again(
+    scratch_tables: Make, teacher: Teacher
+) -> None:
+    tables = scratch_tables()
+    teacher.set_faults(error_500=1.0)
+    rows = requests(tables, "fails", 3)
+    assert ledger(tables, teacher, max_attempts=2).ask(rows) == 3
+    recorded = get(tables, "llm_calls", "status", "attempts", "error")
+    assert [(status, attempts) for status, attempts, _ in recorded] == [("failed", 2)] * 3
+    assert all("HTTP 500" in error for _, _, error in recorded)
+    teacher.set_faults(error_500=0.0)
+    before = sent(teacher)
+    assert ledger(tables, teacher).ask(rows) == 0
+    assert sent(teacher) == before
+
+
+def call(name: str, **changes: Any) -> dict[str, Any]:
+    asked = {key: value for key, value in request(name).items() if key != "prefix"}
+    return {
+        **asked,
+        "attempt": 0,
+        "status": "ok",
+        "response": "an answer",
+        "attempts": 1,
+        "run_id": "killed",
+        **changes,
+    }
+
+
+def test_answers_of_a_killed_run_are_committed_and_not_paid_again(scratch_tables: Make, teacher: Teacher) -> None:
+    tables = scratch_tables()
+    wal = f"{tables.files}/wal/killed-1"
+    write_segment(f"{wal}/0", [call("orphan-0"), call("orphan-1")])
+    write_segment(f"{wal}/1", [call("orphan-2")])
+    assert ledger(tables, teacher).recover() == 3
+    assert get(tables, "llm_calls", "run_id") == ["killed"] * 3
+    assert list(Path(tables.files).glob("wal/**/*.parquet")) == []
+    before = sent(teacher)
+    assert ledger(tables, teacher).ask(requests(tables, "orphan", 4)) == 1
+    assert sent(teacher) - before == 1
+
+
+def test_a_segment_that_is_committed_twice_changes_nothing(
+    scratch_tables: Make, teacher: Teacher, tmp_path: Path
+) -> None:
+    tables = scratch_tables()
+    folder = Path(tables.files) / "wal/killed-1/0"
+    segment = Path(write_segment(str(folder), [call("twice-0"), call("twice-1")]))
+    shutil.copy(segment, tmp_path / segment.name)
+    assert ledger(tables, teacher).recover() == 2
+    # Killed between commit and delete: the same segment alone, then beside another one.
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copy(tmp_path / segment.name, segment)
+    assert ledger(tables, teacher).recover() == 0
+    shutil.copy(tmp_path / segment.name, segment)
+    write_segment(str(folder), [call("twice-2")])
+    assert ledger(tables, teacher).recover() == 1
+    assert len(get(tables, "llm_calls", "request_id")) == 3
+
+
+def test_a_half_written_segment_is_ignored_and_its_requests_are_asked(scratch_tables: Make, teacher: Teacher) -> None:
+    tables = scratch_tables()
+    segment = Path(write_segment(f"{tables.files}/wal/killed-1/0", [call("half-0")]))
+    segment.write_bytes(segment.read_bytes()[:-20])
+    assert ledger(tables, teacher).recover() == 0
+    assert get(tables, "llm_calls", "request_id") == []
+    assert ledger(tables, teacher).ask(requests(tables, "half", 1)) == 1
+    assert get(tables, "llm_calls", "run_id") == ["run-1"]
+
+
+def test_the_last_attempt_of_a_request_counts(scratch_tables: Make, teacher: Teacher) -> None:
+    tables = scratch_tables()
+    segments = [call("again", status="failed"), call("again", attempt=1, response="better"), call("other")]
+    write_segment(f"{tables.files}/wal/killed-1/0", segments)
+    ledger(tables, teacher).recover()
+    latest = {row["response"] for row in latest_calls(tables).collect()}
+    assert latest == {"better", "an answer"}
+
+
+PRICES = {"stand-in": {"prompt": 1_000.0, "completion": 1_000.0}}
+
+
+@pytest.mark.parametrize(
+    ("budget", "column"),
+    [
+        ({"max_requests": 5}, "attempts"),
+        ({"max_tokens": 600}, "prompt_tokens + completion_tokens"),
+        ({"max_cost": 0.6}, "cost"),
+    ],
+    ids=lambda value: str(value),
+)
+def test_a_budget_is_a_ceiling_and_a_larger_one_pays_only_the_rest(
+    scratch_tables: Make, teacher: Teacher, budget: dict[str, Any], column: str
+) -> None:
+    tables = scratch_tables()
+    rows = requests(tables, f"budget-{column}", 12)
+    before = sent(teacher)
+    with pytest.raises(BudgetStop) as stopped:
+        ledger(tables, teacher, budget=budget, prices=PRICES).ask(rows)
+    (limit,) = budget.values()
+    spent = tables.read("llm_calls").selectExpr(f"sum({column})").first()
+    assert spent is not None
+    assert 0 < spent[0] <= limit
+    paid = sent(teacher) - before
+    assert 0 < paid < 12
+    assert f"{12 - paid} requests left" in str(stopped.value)
+    larger = dict.fromkeys(budget, 1000000)
+    assert ledger(tables, teacher, "run-2", budget=larger, prices=PRICES).ask(rows) == 12 - paid
+    assert sent(teacher) - before == 12
+
+
+def test_tries_count_against_the_budget(scratch_tables: Make, teacher: Teacher) -> None:
+    tables = scratch_tables()
+    teacher.set_faults(error_500=0.5)
+    before = sent(teacher)
+    with pytest.raises(BudgetStop):
+        ledger(tables, teacher, max_attempts=2, budget={"max_requests": 7}).ask(requests(tables, "tries", 20))
+    assert 0 < sent(teacher) - before <= 7
+
+
+def test_a_cost_ceiling_needs_a_price_for_every_model(scratch_tables: Make, teacher: Teacher) -> None:
+    with pytest.raises(UserError, match=r"llm\.prices has no price for stand-in"):
+        ledger(scratch_tables(), teacher, budget={"max_cost": 1.0})
+
+
+def test_a_wrong_key_stops_the_run_with_the_servers_words(scratch_tables: Make, teacher: Teacher) -> None:
+    tables = scratch_tables()
+    teacher.set_faults(key="right")
+    with pytest.raises(UserError, match=r"OPENAI_API_KEY.*Incorrect API key"):
+        ledger(tables, teacher).ask(requests(tables, "key", 4))
+    assert get(tables, "llm_calls", "request_id") == []
+
+
+def test_an_unknown_model_stops_the_run_and_what_was_paid_stays(scratch_tables: Make, teacher: Teacher) -> None:
+    tables = scratch_tables()
+    good = requests(tables, "good", 3)
+    unknown = frame(tables, *[request(f"zz-{i}", "gpt-none") for i in range(3)])
+    stopped = ledger(tables, teacher, workers=1, max_in_flight=1)
+    with pytest.raises(UserError, match=r"gpt-none.*does not exist"):
+        stopped.ask(good.unionByName(unknown))
+    assert set(get(tables, "llm_calls", "model")) == {"stand-in"}
+    paid = len(get(tables, "llm_calls", "request_id"))
+    assert paid > 0
+    assert ledger(tables, teacher).ask(good) == 3 - paid
+
+
+@pytest.mark.parametrize(
+    ("llm", "words"),
+    [
+        ({"base_urls": ["http://127.0.0.1:9/v1"]}, "cannot be reached"),
+        (
+            {"base_urls": ["https://llm.example.org/v1"], "api_key_env": "BOOSTQA_UNSET_KEY"},
+            "BOOSTQA_UNSET_KEY is not set",
+        ),
+        ({"base_urls": ["http://llm.example.org/v1"]}, "use https"),
+    ],
+    ids=["unreachable", "no key", "not encrypted"],
+)
+def test_an_endpoint_that_can_not_work_is_one_clear_line(
+    scratch_tables: Make, teacher: Teacher, llm: dict[str, Any], words: str
+) -> None:
+    tables = scratch_tables()
+    with pytest.raises(UserError, match=words) as stopped:
+        ledger(tables, teacher, **llm).ask(requests(tables, "nowhere", 2))
+    assert "\n" not in str(stopped.value)
+    assert get(tables, "llm_calls", "request_id") == []
+
+
+def test_nothing_to_ask_needs_no_endpoint(scratch_tables: Make, teacher: Teacher) -> None:
+    tables = scratch_tables()
+
+    def no_urls() -> list[str]:
+        raise AssertionError("the endpoint was asked for")
+
+    silent = Ledger(tables, make_config(tables.root).llm, "run-1", no_urls)
+    assert silent.ask(requests(tables, "none", 3).limit(0)) == 0

@@ -1,0 +1,215 @@
+"""`spark-submit` of the built zip to a cluster of its own, from a folder without the checkout: the same tables as by the console command."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import pyarrow.parquet as pq
+import pyspark
+import pytest
+import yaml
+
+from etl.schemas import TABLES
+from etl.session import DELTA_SETTINGS, delta_package
+
+ROOT = Path(__file__).resolve().parents[1]
+SPARK_HOME = Path(pyspark.__file__).parent
+LITTER = shutil.ignore_patterns("__pycache__", ".*_cache", "*.pyc")
+# Small tables: a task per default partition would take longer than the work. The rest is what docs/deploy.md shows.
+SETTINGS = {
+    **DELTA_SETTINGS,
+    "spark.sql.shuffle.partitions": "2",
+    "spark.databricks.delta.snapshotPartitions": "1",
+    "spark.executor.memory": "1g",
+    "spark.driver.memory": "1g",
+    "spark.ui.enabled": "false",
+    "spark.log.level": "ERROR",
+}
+STAND_IN = {"endpoint": "stand-in", "models": dict.fromkeys(("teacher", "refiner", "annotator", "judge"), "stand-in")}
+# Their keys hold an address or a run, which differ from folder to folder and from run to run.
+OWN_KEYS = {"files", "quarantine", "steps"}
+
+
+def environment(**more: str) -> dict[str, str]:
+    """The environment without anything that leads to the checkout."""
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONPATH" and not name.startswith("SPARK")}
+    return {**kept, "SPARK_LOCAL_IP": "127.0.0.1", "PYSPARK_PYTHON": sys.executable, **more}
+
+
+def make_folder(folder: Path) -> Path:
+    """A folder with a small corpus and a profile, all paths relative."""
+    folder.mkdir()
+    for name, count in (("science/science", 6), ("qa_en/questions", 3)):
+        lines = (ROOT / f"samples/corpus/{name}.jsonl").read_text("utf-8").splitlines()[:count]
+        (folder / "corpus" / name).parent.mkdir(parents=True)
+        (folder / "corpus" / f"{name}.jsonl").write_text("\n".join([*lines, "not JSON"]) + "\n", "utf-8")
+    common = {"format": "jsonl", "license": "CC0-1.0"}
+    profile = {
+        "sources": [
+            {"name": "science", "path": "corpus/science", "fields": {"text": "body", "id": "uid"}, **common},
+            {"name": "qa", "path": "corpus/qa_en", "fields": {"question": "prompt", "answer": "reply"}, **common},
+        ],
+        "llm": STAND_IN,
+        "plan": {"total_tokens": 600},
+    }
+    (folder / "profile.yaml").write_text(yaml.safe_dump(profile), "utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The zip that `make wheel` builds, and etl/__main__.py beside it, as one takes them to a cluster."""
+    source, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("dist")
+    for name in ("etl", "udfs", "conf"):
+        shutil.copytree(ROOT / name, source / name, symlinks=True, ignore=LITTER)
+    for name in ("setup.py", "pyproject.toml", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    build = ["-m", "pip", "--disable-pip-version-check", "-q", "wheel", "--no-deps", "--no-build-isolation"]
+    subprocess.run([sys.executable, *build, "--wheel-dir", str(out), "."], cwd=source, check=True, timeout=120)
+    (wheel,) = out.glob("*.whl")
+    with zipfile.ZipFile(wheel) as packed:
+        (out / "__main__.py").write_bytes(packed.read("etl/__main__.py"))
+    return wheel.rename(wheel.with_suffix(".zip"))
+
+
+@contextmanager
+def daemon(log: Path, *arguments: str) -> Iterator[None]:
+    """Runs one of Spark's own daemons in a process group of its own and ends it with all that it started."""
+    with log.open("wb") as out:
+        command = [str(SPARK_HOME / "bin" / "spark-class"), *arguments]
+        env = environment(SPARK_HOME=str(SPARK_HOME))
+        process = subprocess.Popen(command, env=env, cwd=log.parent, stdout=out, stderr=out, start_new_session=True)
+    try:
+        yield
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def wait_for(pattern: str, log: Path) -> str:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        found = re.search(pattern, log.read_text("utf-8", "replace"))
+        if found:
+            return found.group(0)
+        time.sleep(0.1)
+    raise AssertionError(f"{pattern} never stood in {log}:\n{log.read_text('utf-8', 'replace')[-2000:]}")
+
+
+@pytest.fixture(scope="module")
+def master(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A standalone cluster on free ports: a master and one worker with 2 cores and 2 GB. Gives the master's address."""
+    folder = tmp_path_factory.mktemp("cluster")
+    master_log, worker_log = folder / "master.log", folder / "worker.log"
+    anywhere = ("--host", "127.0.0.1", "--port", "0", "--webui-port", "0")
+    with daemon(master_log, "org.apache.spark.deploy.master.Master", *anywhere):
+        address = wait_for(r"spark://127\.0\.0\.1:\d+", master_log)
+        bounds = ("--cores", "2", "--memory", "2g", "--work-dir", str(folder / "work"))
+        with daemon(worker_log, "org.apache.spark.deploy.worker.Worker", *anywhere, *bounds, address):
+            wait_for("Successfully registered", worker_log)
+            yield address
+
+
+def submit(master: str, archive: Path, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    settings = [part for name, value in SETTINGS.items() for part in ("--conf", f"{name}={value}")]
+    where = ["--master", master, "--packages", delta_package(pyspark.__version__), "--py-files", str(archive)]
+    command = [str(SPARK_HOME / "bin" / "spark-submit"), *where, *settings, str(archive.with_name("__main__.py"))]
+    env = environment(SPARK_HOME=str(SPARK_HOME))
+    return subprocess.run([*command, *arguments], cwd=folder, env=env, capture_output=True, text=True, timeout=900)
+
+
+@pytest.fixture(scope="module")
+def submitted(
+    master: str, archive: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    folder = make_folder(tmp_path_factory.mktemp("cluster-run") / "folder")
+    done = submit(master, archive, folder, "run", "--conf", "profile.yaml")
+    assert done.returncode == 0, done.stderr[-4000:]
+    return folder / "warehouse", done
+
+
+@pytest.fixture(scope="module")
+def by_console(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = make_folder(tmp_path_factory.mktemp("console-run") / "folder")
+    command = [sys.executable, "-m", "etl", "run", "--conf", "profile.yaml"]
+    env = environment(PYTHONPATH=str(ROOT))
+    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=900)
+    assert done.returncode == 0, done.stderr[-4000:]
+    return folder / "warehouse"
+
+
+def rows_of(table: Path) -> list[dict[str, Any]]:
+    """Reads a Delta table's last version without Spark: the files that its log added and has not removed."""
+    live: set[str] = set()
+    for commit in sorted((table / "_delta_log").glob("*.json")):
+        for action in map(json.loads, commit.read_text("utf-8").splitlines()):
+            live |= {action["add"]["path"]} if "add" in action else set()
+            live -= {action["remove"]["path"]} if "remove" in action else set()
+    return [row for path in sorted(live) for row in pq.ParquetFile(table / unquote(path)).read().to_pylist()]
+
+
+def tables_of(warehouse: Path) -> dict[str, list[dict[str, Any]]]:
+    return {name: rows_of(warehouse / name) for name in TABLES if (warehouse / name / "_delta_log").is_dir()}
+
+
+def keys_of(name: str, rows: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
+    return sorted(tuple(row[column] for column in TABLES[name].key) for row in rows)
+
+
+def test_a_cluster_makes_the_same_rows_as_the_console(submitted: tuple[Path, Any], by_console: Path) -> None:
+    there, here = tables_of(submitted[0]), tables_of(by_console)
+    assert {name: len(rows) for name, rows in there.items()} == {name: len(rows) for name, rows in here.items()}
+    assert len(here["documents"]) == 9
+    assert len(here["quarantine"]) == 2
+    assert len(here["llm_calls"]) > 10
+    for name in set(here) - OWN_KEYS:
+        assert keys_of(name, there[name]) == keys_of(name, here[name]), name
+
+
+def test_a_cluster_exports_the_same_files(submitted: tuple[Path, Any], by_console: Path) -> None:
+    (there,), (here,) = submitted[0].glob("export/*/manifest.json"), by_console.glob("export/*/manifest.json")
+    sums = [{f["sha256"] for f in json.loads(path.read_text("utf-8"))["files"]} for path in (there, here)]
+    assert sums[0] == sums[1]
+    assert all((there.parent / Path(f["path"]).name).is_file() for f in json.loads(there.read_text("utf-8"))["files"])
+
+
+def test_a_cluster_leaves_nothing_behind_but_the_warehouse(submitted: tuple[Path, Any]) -> None:
+    """A path that is relative on a worker would make files in the worker's own folder instead."""
+    warehouse, _ = submitted
+    beside = {path.name for path in warehouse.parent.iterdir()}
+    assert beside <= {"corpus", "profile.yaml", "warehouse", "spark-warehouse"}
+    assert not list(warehouse.glob("_boostqa/wal/**/*.parquet")), "segments are committed and deleted"
+    assert not (warehouse / "_boostqa" / "lock.json").exists()
+
+
+def test_progress_is_plain_lines_without_the_noise_of_spark(submitted: tuple[Path, Any]) -> None:
+    _, done = submitted
+    assert re.search(r"^\[ 1/\d+\] ingest .*9 out", done.stderr, re.MULTILINE)
+    assert " INFO " not in done.stderr.partition("[ 1/")[2]
+    assert "Traceback" not in done.stderr
+
+
+def test_a_wrong_setting_is_one_line_and_exit_code_2(master: str, archive: Path, tmp_path: Path) -> None:
+    folder = make_folder(tmp_path / "folder")
+    done = submit(master, archive, folder, "run", "--conf", "profile.yaml", "--set", "dedup.treshold=0.8")
+    assert done.returncode == 2
+    assert "boostqa: dedup.treshold: is not a setting" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (folder / "warehouse").exists()
