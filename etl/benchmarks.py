@@ -22,6 +22,9 @@ from udfs.text import normal_hash
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
+# 5 million hashes are about 200 MB in each executor, and some 50,000 benchmark questions.
+BROADCAST_ROWS = 5_000_000
+
 
 def hashed(keys: pa.Array, texts: list[str], questions: list[str | None], sizes: tuple[int, int]) -> pa.RecordBatch:
     """Returns the n-gram hashes of each text, and one hash of the whole question: columns key and hash.
@@ -53,7 +56,12 @@ def contaminated(tables: Tables, config: Config, documents: DataFrame) -> DataFr
             yield hashed(batch.column("doc_id"), texts, questions, sizes)
 
     grams = documents.select("doc_id", "text", "question").mapInArrow(explode, "key string, hash bigint")
-    hits = grams.join(protected(tables, config).distinct(), "hash")
+    # Written first: Spark takes what a worker makes of a short list of files for as small as the list, and broadcasts it, whatever its size.
+    known = tables.scratch("benchmark_grams", protected(tables, config).distinct())
+    hashes = known.select("hash").distinct()
+    near = F.broadcast(hashes) if known.count() <= BROADCAST_ROWS else hashes
+    # The documents' n-grams, far more than anything else here, are not shuffled: a few of them come through to the join that names the item.
+    hits = grams.join(near, "hash", "left_semi").join(known.hint("shuffle_merge"), "hash")
     return hits.groupBy(F.col("key").alias("doc_id")).agg(F.min("benchmark").alias("benchmark"))
 
 

@@ -56,6 +56,10 @@ class DryTables(Tables):
         """Writes nothing."""
         return 0
 
+    def append_new(self, name: str, rows: DataFrame) -> int:
+        """Writes nothing."""
+        return 0
+
     def overwrite(self, name: str, rows: DataFrame) -> int:
         """Writes nothing."""
         return 0

@@ -7,6 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pyspark.sql import Window
+from pyspark.sql import functions as F
+
 from etl.config import BudgetConfig, LlmConfig
 from etl.errors import BudgetStop, UserError
 from etl.tables import Tables
@@ -15,7 +18,7 @@ from udfs.segments import RECEIPT_DDL, WaveSettings, answer_partition, read_segm
 from udfs.storage import delete, list_files
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+    from pyspark.sql import Column, DataFrame
 
 REQUEST_COLUMNS = ("request_id", "task", "prompt_id", "model", "params", "sample", "messages", "prefix")
 
@@ -46,9 +49,6 @@ def engine_spec(llm: LlmConfig, base_urls: list[str]) -> EngineSpec:
 
 def latest_calls(tables: Tables) -> DataFrame:
     """Returns `llm_calls_latest`: of each request the last attempt."""
-    from pyspark.sql import Window
-    from pyspark.sql import functions as F
-
     last = Window.partitionBy("request_id").orderBy(F.col("attempt").desc())
     ranked = tables.read("llm_calls").withColumn("_rank", F.row_number().over(last))
     return ranked.where("_rank = 1").drop("_rank")
@@ -93,29 +93,39 @@ class Ledger:
             asked += self._run_wave(wave)
 
     def _unanswered(self, requests: DataFrame) -> DataFrame:
-        from pyspark.sql import functions as F
-
         known = self._tables.read("llm_calls").select("request_id")
         once = requests.select(*REQUEST_COLUMNS).dropDuplicates(["request_id"])
-        worst = F.octet_length("messages") + F.coalesce(
-            F.get_json_object("params", "$.max_tokens").cast("bigint"), F.lit(4096)
-        )
-        return once.join(known, "request_id", "left_anti").withColumn("worst_tokens", worst)
+        return once.join(known, "request_id", "left_anti").withColumn("worst_tokens", _worst_tokens())
 
     def spent(self) -> Spent:
-        """Sums this run's calls: HTTP requests sent, tokens, money."""
-        row = (
-            self._tables.read("llm_calls")
-            .where(f"run_id = '{self._run_id}'")
-            .selectExpr("sum(attempts) AS r", "sum(prompt_tokens + completion_tokens) AS t", "sum(cost) AS c")
-            .first()
-        )
-        return Spent(int(row["r"] or 0), int(row["t"] or 0), float(row["c"] or 0.0)) if row else Spent(0, 0, 0.0)
+        """Sums this run's calls: HTTP requests sent, tokens, money.
+
+        What a failed call really cost is not known (a timeout may have been answered): each of its tries counts in full.
+        """
+        worst = F.col("attempts") * F.coalesce(_worst_tokens(), F.lit(0))
+        answered = F.col("prompt_tokens") + F.col("completion_tokens")
+        failed = F.col("status") != "ok"
+        calls = self._tables.read("llm_calls").where(F.col("run_id") == self._run_id)
+        row = calls.agg(
+            F.coalesce(F.sum("attempts"), F.lit(0)).alias("requests"),
+            F.coalesce(F.sum(F.when(failed, F.greatest(worst, answered)).otherwise(answered)), F.lit(0)).alias(
+                "tokens"
+            ),
+            F.coalesce(F.sum(F.when(failed, worst * _price(self._llm)).otherwise(F.col("cost"))), F.lit(0.0)).alias(
+                "cost"
+            ),
+        ).first()
+        return Spent(row["requests"], row["tokens"], row["cost"]) if row else Spent(0, 0, 0.0)
 
     def _within_budget(self, todo: DataFrame, total: int) -> DataFrame:
         limits = _limits(self._llm.budget)
         if not limits:
             return todo
+        unbounded = todo.where("worst_tokens IS NULL").select("task").first()
+        if unbounded is not None:
+            raise UserError(
+                f"a budget is set, but {unbounded['task']}.params has no max_tokens: without it an answer has no worst case"
+            )
         spent = self.spent()
         reserve = _reserve(todo, self._llm)
         condition = " AND ".join(f"{column} <= {limit - getattr(spent, name)}" for name, column, limit in limits)
@@ -130,8 +140,6 @@ class Ledger:
         return wave
 
     def _run_wave(self, wave: DataFrame) -> int:
-        from pyspark.sql import functions as F
-
         self._waves += 1
         workers = self._llm.workers
         folder = f"{self._tables.files}/wal/{self._run_id}-{self._waves}"
@@ -178,17 +186,29 @@ def _limits(budget: BudgetConfig) -> list[tuple[str, str, float]]:
     return [(name, column, limit) for name, column, limit in all_limits if limit is not None]
 
 
-def _reserve(todo: DataFrame, llm: LlmConfig) -> DataFrame:
-    from pyspark.sql import Window
-    from pyspark.sql import functions as F
+def _worst_tokens() -> Column:
+    """Bytes of the prompt as tokens, and the longest answer that the parameters allow; null when they allow any."""
+    bounds = [
+        F.get_json_object("params", f"$.{name}").cast("bigint") for name in ("max_tokens", "max_completion_tokens")
+    ]
+    return F.octet_length("messages") + F.coalesce(*bounds)
 
+
+def _price(llm: LlmConfig) -> Column:
+    """Money for one token of the row's model, at the dearer of its two prices."""
     price = F.lit(0.0)
-    for model, p in llm.prices.items():
-        price = F.when(F.col("model") == model, F.lit(max(p.prompt, p.completion))).otherwise(price)
+    for model, prices in llm.prices.items():
+        price = F.when(F.col("model") == model, F.lit(max(prices.prompt, prices.completion) / 1e6)).otherwise(price)
+    return price
+
+
+def _reserve(todo: DataFrame, llm: LlmConfig) -> DataFrame:
     so_far = Window.orderBy("prefix", "request_id").rowsBetween(Window.unboundedPreceding, 0)
     tokens = F.col("worst_tokens") * llm.max_attempts
-    return (
-        todo.withColumn("sum_requests", F.sum(F.lit(llm.max_attempts)).over(so_far))
-        .withColumn("sum_tokens", F.sum(tokens).over(so_far))
-        .withColumn("sum_cost", F.sum(tokens * price / 1e6).over(so_far))
+    return todo.withColumns(
+        {
+            "sum_requests": F.sum(F.lit(llm.max_attempts)).over(so_far),
+            "sum_tokens": F.sum(tokens).over(so_far),
+            "sum_cost": F.sum(tokens * _price(llm)).over(so_far),
+        }
     )

@@ -83,6 +83,7 @@ class SampleRun:
     warehouse: Path
     finished: Finished
     lines: list[str]
+    plans: list[str]
     _read: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
 
     @property
@@ -112,4 +113,10 @@ def sample_run(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) ->
     warehouse = tmp_path_factory.mktemp("samples") / "warehouse"
     config = load_config("conf/local.yaml", [f"tables.warehouse={warehouse}"])
     finished, lines = run_steps(spark, config)
-    return SampleRun(config, Tables(spark, config.tables), warehouse, finished, lines)
+    return SampleRun(config, Tables(spark, config.tables), warehouse, finished, lines, _executed_plans(spark))
+
+
+def _executed_plans(spark: SparkSession) -> list[str]:
+    """The plans of the last thousand queries, as Spark itself remembers them."""
+    executions = spark._jsparkSession.sharedState().statusStore().executionsList()
+    return [executions.apply(i).physicalPlanDescription() for i in range(executions.size())]

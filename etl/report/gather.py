@@ -26,6 +26,7 @@ def gather(tables: Tables, config: Config) -> Figures:
     )
     texts = content.texts_of(tables, wanted)
     maps = content.cell_maps(tables, config, made)
+    calls = checks.calls(tables, run.run_id)
     funnel = flow.funnel(counted, made)
     reasons = flow.reasons(counted, funnel, texts)
     return Figures(
@@ -36,8 +37,8 @@ def gather(tables: Tables, config: Config) -> Figures:
         maps=tuple(maps[kind] for kind in SHOWN_MAPS),
         diversity=content.diversity(tables, made.get("inputs_id", NOTHING).id),
         dedups=checks.dedups(tables, pairs, made, config, texts),
-        calls=checks.calls(tables, run.run_id),
-        call_errors=checks.call_errors(tables),
+        calls=calls,
+        call_errors=checks.call_errors(tables) if any(c.failed for c in calls) else (),
         steps=run.steps,
         unreadable=checks.unreadable(tables, config.embed.model),
         sample=tuple(replace(q, seed=texts[q.seed_id].text) if q.seed_id in texts else q for q in sample),

@@ -60,16 +60,9 @@ def _environment(names: dict[str, str]) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters.update(
-        number=number,
-        compact=compact,
-        decimal=decimal,
-        percent=percent,
-        duration=duration,
-        words=words,
-        share=_share,
-        total=_total,
-    )
+    plain = (number, compact, decimal, money, percent, duration, words)
+    made.filters.update({function.__name__: function for function in plain})
+    made.filters.update(share=_share, total=_total)
     made.filters["discipline"] = lambda name: names.get(name, words(name))
     return made
 
@@ -90,6 +83,11 @@ def compact(value: float) -> str:
 def decimal(value: float | None, places: int = 2) -> str:
     """Writes a measure; a dash for what is not known."""
     return "–" if value is None else f"{value:,.{places}f}"
+
+
+def money(value: float) -> str:
+    """Writes an amount: cents, or finer where there are not ten units of it."""
+    return decimal(value, 4 if 0 < value < 10 else 2)
 
 
 def percent(part: float, whole: float) -> str:

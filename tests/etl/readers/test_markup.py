@@ -14,7 +14,10 @@ from etl.readers.record import BadRecord
     [
         ("France won.<br><br>It rained &amp; poured.", "France won.\n\nIt rained & poured."),
         ("<p>One <strong>bold</strong> word.</p><p>Two.</p>", "One bold word.\n\nTwo."),
-        ("<table><tr><td>tea</td><td>2</td></tr></table>", "| tea | 2"),
+        (
+            "<table>\n<tr>\n<td>tea</td>\n<td>$2</td>\n</tr>\n<tr><td>ice</td><td>$3</td></tr>\n</table>",
+            "tea | $2\nice | $3",
+        ),
         ("std::vector<int> v; a < b and c > d", "std::vector<int> v; a < b and c > d"),
         ("<!-- note -->Text<script>run()</script>", "Text"),
     ],
@@ -31,13 +34,14 @@ def test_html_in_a_field(text, plain):
             '<div data-type="abstract" markdown="1">\nYou will be able to:\n\n* add\n\n</div>',
             "You will be able to:\n\n* add",
         ),
-        ('![A curve rises.](../a_(1).jpg "Supply \\"S\\""){: #fig1}', "A curve rises."),
+        ('![A curve rises.](../a_(1).jpg "Supply \\"S\\""){: #fig1}', 'A curve rises. Supply "S"'),
         (r"See ([\[link\]](#fig-1)) and [the law](https://law.org/a).", r"See (\[link\]) and the law."),
         (
             "Read:\n\n```html\n<div>{: x}[a](b)</div>\n```\n\nthen `<br>` is code.",
             "Read:\n\n```html\n<div>{: x}[a](b)</div>\n```\n\nthen `<br>` is code.",
         ),
         ("    indented(code)\n\n$a[i](x)$ and $p<q$", "indented(code)\n\n$a[i](x)$ and $p<q$"),
+        ("<p>From $2</p><p>to $3</p>", "From $2\n\nto $3"),
         ("<math><mrow> <mi>E</mi> <mo>=</mo> <mi>m</mi> </mrow></math>", "E = m"),
     ],
 )

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from etl.report.figures import CellMap, Figures, Reason, Stage, Text
-from etl.report.page import compact, duration, render, sample_json, words
+from etl.report.page import compact, duration, money, render, sample_json, words
 from tests.etl.report.example import CALLS, FACTS, figures, question
 
 HOSTILE = "</script><script>alert(1)</script></style><img src=x onerror=alert(1)>\"'&amp;<!--\u2028\u2029]]>"
@@ -185,4 +185,5 @@ def test_figures_are_written_for_people() -> None:
         "2.0G",
     ]
     assert [duration(s) for s in (1.26, 61, 7260)] == ["1.3 s", "1 min 1 s", "2 h 1 min"]
+    assert [money(amount) for amount in (0, 0.0123, 1234.5)] == ["0.00", "0.0123", "1,234.50"]
     assert words("near_duplicate_v1") == "near duplicate"

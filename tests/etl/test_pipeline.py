@@ -1,0 +1,237 @@
+"""A small corpus run again and again: what has changed is paid for, nothing else, and a killed run loses nothing."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from etl.errors import UserError
+from etl.pipeline import NAMES, chosen_steps
+from etl.tables import Tables
+from tests.etl.tiny import ROOT, delta_versions, get, make_config, outcome_of, run_steps, source, write_jsonl
+from udfs.engines.teacher_process import Teacher, start_teacher
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+    from etl.config import Config
+
+PASSAGES, PAIRS = "samples/corpus/science/science.jsonl", "samples/corpus/qa_en/questions.jsonl"
+TABLES_OF_IDS = {"documents": "doc_id", "llm_calls": "request_id", "drafts": "draft_id", "refinements": "qa_id"}
+IN_FLIGHT, FLUSH_ROWS, WORKERS = 4, 2, 2
+
+
+def small_corpus(folder: Path) -> Path:
+    """Six passages, five pairs and three Chinese passages of the samples."""
+    lines = (ROOT / PASSAGES).read_text("utf-8").splitlines()
+    write_jsonl(folder / "passages.jsonl", [json.loads(line) for line in lines[:6]])
+    lines = (ROOT / PAIRS).read_text("utf-8").splitlines()
+    write_jsonl(folder / "pairs.jsonl", [json.loads(line) for line in lines[7:12]])
+    with (ROOT / "samples/corpus/zh_humanities/zh_humanities.tsv").open(encoding="utf-8") as file:
+        chinese = list(csv.DictReader(file, delimiter="\t"))[:3]
+    write_jsonl(folder / "zh.jsonl", chinese)
+    return folder
+
+
+def config_of(corpus: Path, warehouse: Path, teacher: Teacher, **sections: Any) -> Config:
+    fields = {
+        "passages": {"text": "body", "id": "uid"},
+        "pairs": {"question": "prompt", "answer": "reply", "id": "q_id"},
+    }
+    fields["zh"] = {"text": "正文", "id": "编号"}
+    sources = [source(name, corpus / f"{name}*", format="jsonl", fields=mapped) for name, mapped in fields.items()]
+    llm = {"endpoint": "urls", "base_urls": [teacher.base_url], "workers": WORKERS, **sections.pop("llm", {})}
+    plan = {"total_tokens": 6_000}
+    return make_config(warehouse, sources=sources, llm=llm, plan=plan, **sections)
+
+
+def ids(tables: Tables) -> dict[str, list[Any]]:
+    return {table: get(tables, table, column) for table, column in TABLES_OF_IDS.items()}
+
+
+def calls_by_task(tables: Tables) -> Counter[str]:
+    return Counter(get(tables, "llm_calls", "task"))
+
+
+@dataclass(frozen=True)
+class Small:
+    """The small corpus run up to `plan` (kept as `planned`), then up to `refine` in `warehouse`."""
+
+    corpus: Path
+    planned: Path
+    warehouse: Path
+    config: Config
+
+    def tables(self, spark: SparkSession) -> Tables:
+        return Tables(spark, self.config.tables)
+
+
+@pytest.fixture(scope="module")
+def small(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory, teacher_process: Teacher) -> Small:
+    folder = tmp_path_factory.mktemp("small")
+    corpus, warehouse = small_corpus(folder / "corpus"), folder / "warehouse"
+    config = config_of(corpus, warehouse, teacher_process)
+    run_steps(spark, config, last="plan")
+    shutil.copytree(warehouse, folder / "planned")
+    run_steps(spark, config, last="refine")
+    return Small(corpus, folder / "planned", warehouse, config)
+
+
+def test_ids_are_those_of_a_run_on_shuffled_files_in_another_place(
+    spark: SparkSession, small: Small, teacher: Teacher, tmp_path: Path
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    for path in sorted(small.corpus.iterdir(), reverse=True):
+        lines = path.read_text("utf-8").splitlines()
+        random.Random(5).shuffle(lines)
+        (elsewhere / path.name).write_text("\n".join(lines), "utf-8")
+    config = config_of(elsewhere, tmp_path / "warehouse", teacher, llm={"workers": 3})
+    run_steps(spark, config, last="refine")
+    assert ids(Tables(spark, config.tables)) == ids(small.tables(spark))
+
+
+def test_another_refine_setting_pays_for_refining_alone(
+    spark: SparkSession, small: Small, teacher: Teacher, tmp_path: Path
+) -> None:
+    shutil.copytree(small.warehouse, tmp_path / "warehouse")
+    params = {**small.config.refine.params, "temperature": 0.35}
+    config = config_of(small.corpus, tmp_path / "warehouse", teacher, refine={"params": params})
+    before = calls_by_task(small.tables(spark))
+    sent = teacher.stats()["requests"]
+    finished, _ = run_steps(spark, config, last="refine")
+    tables = Tables(spark, config.tables)
+    assert calls_by_task(tables) - before == Counter(refine=before["refine"])
+    assert teacher.stats()["requests"] - sent == before["refine"]
+    assert outcome_of(finished, "refine").status == "done"
+    others = [ran.status for ran in finished.steps if ran.step not in ("ingest", "refine")]
+    assert set(others) == {"unchanged"}
+    # The old answers are still there beside the new ones.
+    assert set(get(tables, "refinements", "qa_id")) > set(get(small.tables(spark), "refinements", "qa_id"))
+
+
+def test_another_model_is_asked_and_not_taken_as_unchanged(
+    spark: SparkSession, small: Small, teacher: Teacher, tmp_path: Path
+) -> None:
+    shutil.copytree(small.warehouse, tmp_path / "warehouse")
+    models = {**small.config.llm.models.model_dump(), "refiner": "gpt-none"}
+    config = config_of(small.corpus, tmp_path / "warehouse", teacher, llm={"models": models})
+    before = delta_versions(small.tables(spark))
+    with pytest.raises(UserError, match=r"gpt-none.*does not exist"):
+        run_steps(spark, config, "refine")
+    tables = Tables(spark, config.tables)
+    after = delta_versions(tables)
+    assert {name for name in after if after[name] != before[name]} == {"steps"}
+    failed = get(tables, "steps", "created_at", "step", "status", "error")[-1]
+    assert failed[1:3] == ("refine", "failed")
+    assert "gpt-none" in failed[3]
+    # The lock was given back: the next run can begin.
+    assert not Path(tables.files, "lock.json").exists()
+
+
+def test_a_seed_that_changed_is_not_paid_for_with_the_drafts_of_its_old_text(
+    spark: SparkSession, small: Small, teacher: Teacher, tmp_path: Path
+) -> None:
+    shutil.copytree(small.warehouse, tmp_path / "warehouse")
+    shutil.copytree(small.corpus, tmp_path / "corpus")
+    rows = [json.loads(line) for line in (tmp_path / "corpus/passages.jsonl").read_text("utf-8").splitlines()]
+    rows[0]["body"] += " Mercury, which is denser still, is poured and not carried."
+    write_jsonl(tmp_path / "corpus/passages.jsonl", rows)
+    config = config_of(tmp_path / "corpus", tmp_path / "warehouse", teacher)
+    documents = get(small.tables(spark), "documents", "doc_id")
+    sent = teacher.stats()["requests"]
+    finished, _ = run_steps(spark, config, "ingest,curate,refine")
+    tables = Tables(spark, config.tables)
+    assert get(tables, "documents", "doc_id") == documents
+    assert len(get(tables, "documents", "doc_id")) == len(set(documents))
+    assert outcome_of(finished, "refine").outcome.figures.get("new_refinements", 0) == 0
+    assert teacher.stats()["requests"] == sent
+
+
+def in_session(session: int) -> list[int]:
+    """The processes of a session: Spark's workers leave the process group, but not the session."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                fields = (entry / "stat").read_text().rsplit(")", 1)[1].split()
+            except OSError:
+                continue
+            if int(fields[3]) == session and fields[0] != "Z":
+                found.append(int(entry.name))
+    return found
+
+
+def kill_session(session: int) -> None:
+    deadline = time.monotonic() + 60
+    while members := in_session(session):
+        assert time.monotonic() < deadline
+        for member in members:
+            with suppress(ProcessLookupError):
+                os.kill(member, signal.SIGKILL)
+        time.sleep(0.05)
+
+
+@pytest.fixture
+def slow_teacher() -> Iterator[Teacher]:
+    with start_teacher() as teacher:
+        teacher.set_faults(latency_s=0.25)
+        yield teacher
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds the processes to kill in /proc")
+def test_a_killed_run_goes_on_and_pays_at_most_what_was_in_flight_again(
+    spark: SparkSession, small: Small, slow_teacher: Teacher, tmp_path: Path
+) -> None:
+    shutil.copytree(small.planned, tmp_path / "warehouse")
+    llm = {"max_in_flight": IN_FLIGHT, "flush_rows": FLUSH_ROWS, "flush_seconds": 0.2}
+    config = config_of(small.corpus, tmp_path / "warehouse", slow_teacher, llm=llm)
+    profile = tmp_path / "profile.yaml"
+    profile.write_text(json.dumps(config.model_dump(mode="json", by_alias=True), ensure_ascii=False), "utf-8")
+    unique = calls_by_task(small.tables(spark))
+    wanted = unique["multi_grade"] + unique["high_difficulty"]
+    assert wanted > 20
+    command = [sys.executable, "-m", "etl", "run", "--conf", str(profile), "--steps", "synthesize"]
+    with (tmp_path / "log").open("wb") as log:
+        process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log, start_new_session=True)
+    deadline = time.monotonic() + 500
+    while slow_teacher.stats()["requests"] < wanted // 2:
+        assert process.poll() is None, (tmp_path / "log").read_text("utf-8")
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    kill_session(process.pid)
+    process.wait()
+    seen = slow_teacher.stats()["requests"]
+    assert seen < wanted
+    _, lines = run_steps(spark, config, "synthesize,refine")
+    assert any("answers of an interrupted run recovered" in line for line in lines)
+    not_flushed = WORKERS * FLUSH_ROWS
+    assert slow_teacher.stats()["requests"] <= wanted + unique["refine"] + IN_FLIGHT + not_flushed
+    assert ids(Tables(spark, config.tables)) == ids(small.tables(spark))
+
+
+def test_steps_are_chosen_by_name_or_by_range() -> None:
+    assert [step.name for step in chosen_steps("refine, curate")] == ["curate", "refine"]
+    assert [step.name for step in chosen_steps(first="measure")] == ["measure", "select", "export"]
+    assert [step.name for step in chosen_steps(last="curate")] == ["ingest", "curate"]
+    assert [step.name for step in chosen_steps("dedup")] == ["dedup", "dedup"]
+    assert {step.name for step in chosen_steps()} == set(NAMES)
+    with pytest.raises(UserError, match=r"no step 'dance': steps are ingest, curate"):
+        chosen_steps("curate,dance")
+    with pytest.raises(UserError, match="comes after"):
+        chosen_steps(first="export", last="curate")

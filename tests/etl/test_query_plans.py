@@ -1,0 +1,54 @@
+"""What Spark really executed: no row-at-a-time Python, no product of all rows with all rows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from etl.clusters import edges_within_clusters
+from etl.steps.curate import candidates
+from tests.etl.tiny import job_for, make_config
+from udfs.embedding import to_binary
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pyspark.sql import DataFrame, SparkSession
+
+    from tests.conftest import SampleRun
+
+
+@pytest.mark.parametrize("node", ["BatchEvalPython", "CartesianProduct", "BroadcastNestedLoopJoin"])
+def test_no_query_of_a_whole_run_has_it(sample_run: SampleRun, node: str) -> None:
+    assert len(sample_run.plans) > 100
+    assert any("MapInArrow" in plan or "PythonMapInArrow" in plan for plan in sample_run.plans)
+    assert [plan for plan in sample_run.plans if node in plan] == []
+
+
+def plan_of(rows: DataFrame, capsys: pytest.CaptureFixture[str]) -> str:
+    rows.explain("extended")
+    return capsys.readouterr().out
+
+
+def test_near_duplicates_are_looked_for_within_bands(spark: SparkSession, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [("a", [1, 2]), ("b", [2, 3]), ("c", [4]), ("d", [])]
+    pairs = candidates(spark.createDataFrame(rows, "doc_id string, bands array<bigint>"))
+    assert [tuple(row) for row in pairs.collect()] == [("a", "b")]
+    plan = plan_of(pairs, capsys)
+    assert "band" in plan
+    assert not any(node in plan for node in ("CartesianProduct", "BroadcastNestedLoopJoin", "BatchEvalPython"))
+
+
+def test_vectors_are_compared_within_clusters(
+    spark: SparkSession, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    vectors = np.eye(8, dtype=np.float32)[[0, 0, 1, 2]]
+    rows = [(f"i{i}", "text", bytearray(binary), 8) for i, binary in enumerate(to_binary(vectors))]
+    frame = spark.createDataFrame(rows, "item_id string, side string, vector binary, dim int")
+    edges = edges_within_clusters(job_for(spark, make_config(tmp_path / "w")), frame, 4, "centroids")
+    assert [(row["a_id"], row["b_id"]) for row in edges.collect()] == [("i0", "i1")]
+    plan = plan_of(edges, capsys)
+    assert "FlatMapGroupsInPandas" in plan
+    assert not any(node in plan for node in ("CartesianProduct", "BroadcastNestedLoopJoin", "BatchEvalPython"))

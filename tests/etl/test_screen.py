@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+from io import StringIO
+
+import pytest
+from rich.console import Console
+
+from etl.screen import Screen, line, reasons
+from etl.step import Outcome
+
+
+def shown(terminal: bool) -> tuple[Screen, StringIO]:
+    out = StringIO()
+    return Screen(Console(file=out, force_terminal=terminal, width=200, highlight=False, color_system=None)), out
+
+
+@pytest.mark.parametrize(
+    ("status", "outcome", "words"),
+    [
+        ("done", Outcome(1200, 1100, {"too_short": 90, "gone": 10}), "1,200 in, 1,100 out (90 too_short, 10 gone), 2.5 s"),
+        ("done", Outcome(3, 3), "3 in, 3 out, 2.5 s"),
+        ("done", Outcome(0, 0), "nothing new, 2.5 s"),
+        ("unchanged", Outcome(1200, 1100), "unchanged (1,100 rows)"),
+    ],
+)
+def test_a_step_is_one_line(status: str, outcome: Outcome, words: str) -> None:
+    assert line(status, outcome, 2.5) == words
+
+
+def test_many_reasons_are_summed_but_none_is_lost() -> None:
+    assert reasons({"f": 1, "e": 1, "d": 2, "c": 3, "b": 4, "a": 5}) == "5 a, 4 b, 3 c, 2 d, 2 for other reasons"
+
+
+def test_without_a_terminal_lines_are_plain_and_only_those_that_stay() -> None:
+    screen, out = shown(terminal=False)
+    with screen:
+        screen.start("starting Spark")
+        screen.begin(1, 16, "ingest")
+        screen.say("reading [3] files")
+        screen.end("ingest", "done", Outcome(3, 3), 0.1)
+    assert out.getvalue().splitlines() == ["        reading [3] files", "[ 1/16] ingest       3 in, 3 out, 0.1 s"]
+
+
+def test_on_a_terminal_what_runs_is_shown_with_its_seconds() -> None:
+    screen, out = shown(terminal=True)
+    with screen:
+        screen.begin(2, 16, "curate")
+        screen.say("looking [for] duplicates")
+        screen.end("curate", "done", Outcome(3, 3), 0.1)
+    assert "[ 2/16] curate: looking [for] duplicates" in out.getvalue()
+    assert "0:00:0" in out.getvalue()
+
+
+def test_the_live_line_is_taken_away_when_a_step_fails() -> None:
+    screen, out = shown(terminal=True)
+    with pytest.raises(ValueError, match="no"), screen:
+        screen.begin(1, 1, "embed")
+        raise ValueError("no")
+    # Shows the cursor again: the user's terminal is as it was.
+    assert out.getvalue().rstrip().endswith(("\x1b[?25h", "\x1b[2K"))

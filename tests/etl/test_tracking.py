@@ -1,0 +1,79 @@
+"""MLflow, on a real store: a run per pipeline run, a child per step, with the figures of `steps`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from etl.step import Outcome
+from etl.tracking import Tracker, parameters
+from tests.etl.tiny import make_config
+
+if TYPE_CHECKING:
+    from tests.conftest import SampleRun
+
+
+def runs_in(warehouse: Path, experiment: str) -> list[Any]:
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{warehouse}/mlflow.db")
+    found = client.get_experiment_by_name(experiment)
+    assert found is not None
+    runs: list[Any] = client.search_runs([found.experiment_id], max_results=1000)
+    return runs
+
+
+def test_the_run_has_a_child_per_step_with_the_figures_of_steps(sample_run: SampleRun) -> None:
+    runs = runs_in(sample_run.warehouse, sample_run.config.mlflow.experiment)
+    (parent,) = [run for run in runs if run.data.tags.get("boostqa.run_id") == sample_run.run_id]
+    assert parent.info.status == "FINISHED"
+    children = {run.info.run_id: run for run in runs if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id}
+    assert set(children) == {row["mlflow_run_id"] for row in sample_run.steps}
+    for row in sample_run.steps:
+        child = children[row["mlflow_run_id"]]
+        metrics = child.data.metrics
+        assert child.info.run_name == f"{row['step']}-{row['attempt']}"
+        assert (metrics["rows_in"], metrics["rows_out"]) == (row["rows_in"], row["rows_out"])
+        assert metrics["seconds"] == pytest.approx(row["seconds"], abs=0.5)
+        assert {k: v for k, v in metrics.items() if k.startswith("dropped_")} == {
+            f"dropped_{k}": v for k, v in row["dropped"].items()
+        }
+        assert {name: metrics[name] for name in row["figures"]} == row["figures"]
+        assert {name: child.data.tags[f"boostqa.{name}"] for name in row["ids"]} == row["ids"]
+
+
+def test_the_parent_has_the_settings_and_no_address_or_secret(sample_run: SampleRun) -> None:
+    runs = runs_in(sample_run.warehouse, sample_run.config.mlflow.experiment)
+    (parent,) = [run for run in runs if run.data.tags.get("boostqa.run_id") == sample_run.run_id]
+    assert parent.data.params == parameters(sample_run.config)
+    assert parent.data.params["dedup.threshold"] == "0.9"
+    assert parent.data.params["llm.teacher"] == "stand-in"
+    assert not any("http" in value for value in parent.data.params.values())
+
+
+def test_a_failed_run_is_marked_as_failed(tmp_path: Path) -> None:
+    config = make_config(tmp_path / "warehouse", mlflow={"enabled": True, "experiment": "tests"})
+
+    def fails() -> None:
+        tracker = Tracker(config)
+        with tracker.run("run-1"):
+            assert tracker.step("curate", 1, Outcome(3, 2, {"too_short_v1": 1}), 0.5)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fails()
+    parent, child = sorted(
+        runs_in(tmp_path / "warehouse", "tests"), key=lambda run: "mlflow.parentRunId" in run.data.tags
+    )
+    assert parent.info.status == "FAILED"
+    assert child.data.metrics["dropped_too_short_v1"] == 1
+
+
+def test_without_tracking_nothing_is_written(tmp_path: Path) -> None:
+    tracker = Tracker(make_config(tmp_path / "warehouse"))
+    with tracker.run("run-1"):
+        assert tracker.step("curate", 1, Outcome(1, 1), 0.1) is None
+    assert tracker.run_id is None
+    assert not (tmp_path / "warehouse").exists()
