@@ -9,22 +9,23 @@ from etl.config import Config
 from etl.data_card import STAND_IN
 from etl.pipeline import Finished
 from etl.report.figures import Figures, Question, Stage
+from etl.screen import reasons
 
 SHOWN_QUESTIONS = 3
 QUESTION_BOUND, ANSWER_BOUND = 300, 400
 STAGE_WORDS = {
     "documents": "read into documents",
     "seeds": "kept by the rules: seeds",
-    "unique_seeds": "left without semantic duplicates",
+    "unique_seeds": "left when each meaning stays once",
     "drafts": "written by the teacher: drafts",
     "refined": "refined",
     "verified": "verified",
-    "deduplicated": "left without semantic duplicates",
+    "deduplicated": "left when each meaning stays once",
     "exported": "exported",
 }
 # One question a request, so that the plan's smallest cells stay small.
 SMALL = {
-    "plan.total_tokens": "3200",
+    "plan.total_tokens": "2400",
     "plan.branch_shares": "{multi_grade: 1, high_difficulty: 0}",
     "synthesize.questions_per_request": "1",
     "probe.questions": "0",
@@ -40,7 +41,7 @@ def summary(run: Finished, config: Config, conf: str, sets: Sequence[str]) -> st
         raise ValueError("a summary needs the figures of a run that exported")
     parts = [
         funnel(figures),
-        places(run, config),
+        places(run, config, given(conf, [text for text in sets if text.startswith("tables")])),
         questions(figures.sample, is_placeholder(config)),
         effort(run, figures),
     ]
@@ -61,20 +62,23 @@ def funnel(figures: Figures) -> str:
 
 def _stage(stage: Stage) -> str:
     rows = "-" if stage.rows is None else f"{stage.rows:,}"
-    dropped = sum(stage.dropped.values())
-    lost = (
-        f"  ({dropped:,} {'in quarantine' if stage.name == 'documents' else 'dropped, each with its reason'})"
-        if dropped
-        else ""
-    )
-    return f"  {rows:>9} {stage.unit:<9} {STAGE_WORDS.get(stage.name, stage.name)}{lost}"
+    lost = reasons(stage.dropped)
+    what = "in quarantine: " if stage.name == "documents" else "dropped: "
+    more = f"  ({what}{lost})" if lost else ""
+    return f"  {rows:>9} {stage.unit:<9} {STAGE_WORDS.get(stage.name, stage.name)}{more}"
 
 
-def places(run: Finished, config: Config) -> str:
-    """Tells where everything is."""
+def given(conf: str, sets: Sequence[str]) -> str:
+    """Returns the arguments that name a configuration, as one types them."""
+    return shlex.join(["--conf", conf, *[part for text in sets for part in ("--set", text)]])
+
+
+def places(run: Finished, config: Config, same: str) -> str:
+    """Tells where everything is, and how to look at it; `same` are the arguments that name this warehouse."""
     where = config.tables.warehouse or f"{config.tables.catalog}.{config.tables.schema_name}"
     exported = next((ran.outcome.ids["export"] for ran in run.steps if "export" in ran.outcome.ids), "")
-    lines = [("training set", exported), ("report", run.report), ("tables", f"{where}  (boostqa tables lists them)")]
+    lines = [("training set", exported), ("report", run.report), ("tables", where)]
+    lines += [("list them", f"boostqa tables {same}"), ("walk back", f"boostqa trace ID {same}")]
     return "\n".join(f"  {name:<13} {place}" for name, place in lines if place)
 
 
@@ -98,7 +102,7 @@ def _question(question: Question, placeholder: bool) -> str:
     what = f"{question.discipline}, difficulty {question.difficulty}, {question.grade}"
     return "\n".join(
         [
-            f"  {mark}[{what}] boostqa trace {question.qa_id}",
+            f"  {mark}{question.qa_id} [{what}]",
             f"    Q: {_indented(question.question, QUESTION_BOUND)}",
             f"    A: {_indented(question.answer, ANSWER_BOUND)}",
         ]
@@ -107,7 +111,7 @@ def _question(question: Question, placeholder: bool) -> str:
 
 def _indented(text: str, bound: int) -> str:
     shown = text if len(text) <= bound else text[:bound].rstrip() + " ..."
-    return shown.replace("\n", "\n       ")
+    return "\n".join(line for line in shown.splitlines() if line.strip()).replace("\n", "\n       ")
 
 
 def effort(run: Finished, figures: Figures) -> str:
@@ -141,8 +145,8 @@ def next_command(config: Config, conf: str, sets: Sequence[str]) -> str:
         "sources": _first_source(config),
         **SMALL,
     }
-    given = [text for text in sets if text.partition("=")[0].strip() not in real]
-    assigned = [*given, *[f"{name}={value}" for name, value in real.items()]]
+    kept = [text for text in sets if text.partition("=")[0].strip() not in real]
+    assigned = [*kept, *[f"{name}={value}" for name, value in real.items()]]
     lines = [
         f"{key}=sk-... boostqa run --conf {shlex.quote(conf)}",
         *[f"--set {shlex.quote(text)}" for text in assigned],

@@ -5,11 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.table import Table
-
 from etl.commands.arguments import add_config, config_of
+from etl.commands.grid import grid
 from etl.config import Config
 from etl.dry_run import StepPlan, cost, dry_run
 from etl.pipeline import chosen_steps
@@ -19,7 +16,7 @@ from etl.session import get_spark
 if TYPE_CHECKING:
     from etl.commands.arguments import Commands
 
-COLUMNS = ("requests", "in the ledger", "to ask", "prompt tokens", "answer tokens at most", "cost at most")
+NUMBERS = ("requests", "in the ledger", "to ask", "prompt tokens", "answer tokens at most", "cost at most")
 NOTE = (
     "Counted on the tables as they are now: steps that run first may add rows to those that follow. "
     "Prompt tokens are by {tokenizer}; answer tokens are max_tokens for each request, so the true cost is lower."
@@ -41,25 +38,14 @@ def run(args: argparse.Namespace) -> int:
     with Screen() as screen:
         screen.start("counting")
         plans = dry_run(get_spark(), config, chosen_steps())
-    console = Console(highlight=False, soft_wrap=True)
-    console.print(shown(plans, config), crop=False)
-    for note in notes(plans, config):
-        console.print(note, markup=False)
+    print(shown(plans, config), *notes(plans, config), sep="\n\n")
     return 0
 
 
-def shown(plans: list[StepPlan], config: Config) -> Table:
+def shown(plans: list[StepPlan], config: Config) -> str:
     """Lays the plan out as a table."""
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold", show_footer=True)
     lines = [line for plan in plans for line in _lines(plan, config)]
-    sums = _sums(plans, config)
-    table.add_column("step", footer="sum", no_wrap=True)
-    table.add_column("what it does", no_wrap=True)
-    for name, total in zip(COLUMNS, sums, strict=True):
-        table.add_column(name, footer=total, justify="right", no_wrap=True)
-    for line in lines:
-        table.add_row(*line)
-    return table
+    return grid(("step", "what it does", *NUMBERS), [*lines, ("sum", "", *_sums(plans, config))], numbers=NUMBERS)
 
 
 def _lines(plan: StepPlan, config: Config) -> list[tuple[str, ...]]:

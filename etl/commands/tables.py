@@ -6,11 +6,8 @@ import argparse
 from functools import reduce
 from typing import TYPE_CHECKING
 
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.table import Table
-
 from etl.commands.arguments import add_config, open_warehouse
+from etl.commands.grid import grid
 from etl.schemas import TABLES
 from etl.tables import Tables
 
@@ -30,17 +27,11 @@ def run(args: argparse.Namespace) -> int:
     _, tables = open_warehouse(args)
     listed = [name for name in TABLES if tables.version(name) >= 0]
     counted = rows_of(tables, listed)
-    shown = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold")
-    shown.add_column("table", no_wrap=True)
-    shown.add_column("rows", justify="right", no_wrap=True)
-    shown.add_column("version", justify="right", no_wrap=True)
-    shown.add_column("SQL name", overflow="fold", no_wrap=True)
-    shown.add_column("what it is", no_wrap=True)
-    for name in listed:
-        shown.add_row(name, f"{counted[name]:,}", str(tables.version(name)), tables.address(name), TABLES[name].comment)
-    # As wide as its content where it goes to a file: a cut address is of no use.
-    console = Console(highlight=False, soft_wrap=True)
-    console.print(shown, crop=False)
+    rows = [
+        (name, f"{counted[name]:,}", str(tables.version(name)), tables.address(name), TABLES[name].comment)
+        for name in listed
+    ]
+    print(grid(("table", "rows", "version", "SQL name", "what it is"), rows, numbers=("rows", "version")))
     return 0
 
 

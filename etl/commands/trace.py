@@ -48,7 +48,8 @@ def page(lineage: Lineage) -> str:
     parts += [_probe(row) for row in rows.get("probe_results", [])]
     parts += [_seed(row, rows) for row in rows.get("documents", [])]
     # A document's page would drown in the prompts of all that was made of it.
-    parts += [_call(row) for row in rows.get("llm_calls", [])] if lineage.kind != "document" else []
+    calls = sorted(rows.get("llm_calls", []), key=lambda row: str(row["created_at"]))
+    parts += [_call(row) for row in calls] if lineage.kind != "document" else []
     if any(len(found) == MAX_ROWS for found in rows.values()):
         parts.append(f"Of each table no more than {MAX_ROWS} rows are shown.")
     parts.append(
@@ -65,7 +66,7 @@ def _section(title: str, *lines: tuple[str, object]) -> str:
 def _indented(value: object) -> str:
     text = ", ".join(str(v) for v in value) if isinstance(value, list) else str(value)
     cut = f"{text[:TEXT_BOUND]} ... ({len(text) - TEXT_BOUND:,} more characters)" if len(text) > TEXT_BOUND else text
-    return cut.replace("\n", f"\n{'':<15}")
+    return "\n".join(f"{'':<15}{line}".rstrip() for line in cut.splitlines()).strip()
 
 
 def _question(row: Record, rows: dict[str, list[Record]]) -> str:
@@ -85,7 +86,7 @@ def _question(row: Record, rows: dict[str, list[Record]]) -> str:
                 filter(None, [fate.get("status") or row["status"], fate.get("reason") or row["reason"], row["error"]])
             ),
         ),
-        ("quality", fate.get("quality")),
+        ("quality", f"{fate['quality']:.2f}" if fate.get("quality") is not None else None),
         ("duplicate", f"of {twin['kept_id']}, cosine {twin['cosine']:.4f}" if twin else None),
         ("mixture", "in the training set" if exported else "not in a training set"),
         ("draft", row["draft_id"]),

@@ -30,7 +30,7 @@ _CELL = re.compile(r"<t[dh]\b[^<>]*>", re.IGNORECASE)
 _BREAK = re.compile(rf"\s*</?(?:{_BLOCK})(?:\s[^<>]*)?/?>", re.IGNORECASE)
 _TAG = re.compile(rf"</?(?:{_INLINE}|td|th|tr)(?:\s[^<>]*)?/?>", re.IGNORECASE)
 _MATH_TAG = re.compile(rf"(?:\s*</?(?:m:)?(?:{_MATHML})(?:\s[^<>]*)?/?>\s*)+", re.IGNORECASE)
-_ATTRIBUTES = re.compile(r"\{:[^{}\n]*\}")  # of kramdown
+_ATTRIBUTES = re.compile(r"\{:[^{}\n]*\}|(?<=[ \t])\{#[\w.:-]+\}[ \t]*$", re.MULTILINE)  # of kramdown and pandoc
 _LINK = re.compile(r"(!?)\[((?:\\.|[^\[\]\\\n])*)\]\((?:[^()\s]|\([^()\s]*\))*(?:\s+\"((?:\\.|[^\"\\])*)\")?\)")
 _BLANKS = re.compile(r"[^\S\n]*\n(?:[^\S\n]*\n)+")
 

@@ -99,8 +99,15 @@ def test_a_wrong_key_is_told_before_anything_is_written(
     assert not (tmp_path / "w").exists()
 
 
-def test_a_model_that_is_not_served_is_named(teacher: Teacher, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    sets = [f"tables.warehouse={tmp_path / 'w'}", "llm.endpoint=urls", f"llm.base_urls=[{teacher.base_url}]", "llm.models.refiner=gpt-9"]
+def test_a_model_that_is_not_served_is_named(
+    teacher: Teacher, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    sets = [
+        f"tables.warehouse={tmp_path / 'w'}",
+        "llm.endpoint=urls",
+        f"llm.base_urls=[{teacher.base_url}]",
+        "llm.models.refiner=gpt-9",
+    ]
     code, line = one_line(["run", *LOCAL, *[part for text in sets for part in ("--set", text)]], capfd)
     assert (code, "does not serve model 'gpt-9'" in line) == (2, True)
 
@@ -108,20 +115,26 @@ def test_a_model_that_is_not_served_is_named(teacher: Teacher, tmp_path: Path, c
 def test_without_java_one_line_says_how_to_get_it(tmp_path: Path) -> None:
     env = {**os.environ, "JAVA_HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
     sets = ["--set", f"tables.warehouse={tmp_path / 'w'}"]
-    done = subprocess.run([sys.executable, "-m", "etl", "run", *LOCAL, *sets], cwd=ROOT, env=env, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "etl", "run", *LOCAL, *sets], cwd=ROOT, env=env, capture_output=True, text=True
+    )
     assert done.returncode == 2
     assert f"there is no Java at {tmp_path}/bin/java. Spark needs Java 17 or 21" in done.stderr
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_ctrl_c_names_the_command_that_goes_on(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_ctrl_c_names_the_command_that_goes_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("etl.commands.run.check_before", interrupted)
     argv = ["run", *LOCAL, "--set", "sources=[{name: a, path: b, license: c}]"]
     assert main(argv) == 130
-    assert "boostqa run --conf conf/local.yaml --set 'sources=[{name: a, path: b, license: c}]'" in capsys.readouterr().err
+    assert (
+        "boostqa run --conf conf/local.yaml --set 'sources=[{name: a, path: b, license: c}]'" in capsys.readouterr().err
+    )
 
 
 @pytest.mark.parametrize("how", [["-m", "etl"], [str(ROOT / "etl" / "__main__.py")]], ids=["module", "script"])

@@ -180,8 +180,8 @@ PRICES = {"stand-in": {"prompt": 1_000.0, "completion": 1_000.0}}
     ("budget", "column"),
     [
         ({"max_requests": 5}, "attempts"),
-        ({"max_tokens": 600}, "prompt_tokens + completion_tokens"),
-        ({"max_cost": 0.6}, "cost"),
+        ({"max_tokens": 200}, "prompt_tokens + completion_tokens"),
+        ({"max_cost": 0.2}, "cost"),
     ],
     ids=lambda value: str(value),
 )

@@ -41,6 +41,7 @@ def test_html_in_a_field(text, plain):
             "Read:\n\n```html\n<div>{: x}[a](b)</div>\n```\n\nthen `<br>` is code.",
         ),
         ("    indented(code)\n\n$a[i](x)$ and $p<q$", "indented(code)\n\n$a[i](x)$ and $p<q$"),
+        ("### Growing Inequality   {#ch14mod04_03}\nText.", "### Growing Inequality   \nText."),
         ("<p>From $2</p><p>to $3</p>", "From $2\n\nto $3"),
         ("<math><mrow> <mi>E</mi> <mo>=</mo> <mi>m</mi> </mrow></math>", "E = m"),
     ],
