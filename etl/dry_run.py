@@ -72,16 +72,21 @@ class DryTables(Tables):
         return rows
 
 
+class AllCountedError(Exception):
+    """A step has asked as often as it has tasks: what it would do with the answers needs no running."""
+
+
 class DryLedger(Ledger):
-    """A ledger that counts requests in place of asking them."""
+    """A ledger that counts requests in place of asking them; `left` is how often the running step will still ask."""
 
     def __init__(self, tables: Tables, config: Config) -> None:
         super().__init__(tables, config.llm, "dry-run", list)
         self._tokenizer = config.ingest.tokenizer
         self.counted: list[Requests] = []
+        self.left = 0
 
     def ask(self, requests: DataFrame) -> int:
-        """Counts what would be asked, and asks nothing."""
+        """Counts what would be asked, and asks nothing. Raises AllCountedError after the step's last task."""
         from pyspark.sql import functions as F
 
         tokenizer = self._tokenizer
@@ -106,6 +111,9 @@ class DryLedger(Ledger):
             )
             for row in by_model.collect()
         ]
+        self.left -= 1
+        if self.left == 0:
+            raise AllCountedError
         return 0
 
 
@@ -154,9 +162,11 @@ def _plan(job: Job, step: Step, log: StepLog, made_by: dict[str, str]) -> StepPl
 def _asks(job: Job, step: Step) -> StepPlan:
     ledger = job.ledger
     assert isinstance(ledger, DryLedger)
-    ledger.counted = []
+    ledger.counted, ledger.left = [], len(step.tasks)
     try:
         step.run(job)
+    except AllCountedError:
+        pass
     except UserError as err:
         return StepPlan(step.name, "unknown", note=str(err))
     return StepPlan(step.name, "runs", asks=tuple(ledger.counted))

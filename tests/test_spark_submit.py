@@ -14,7 +14,7 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 import pyarrow.parquet as pq
@@ -22,8 +22,12 @@ import pyspark
 import pytest
 import yaml
 
+from etl.cli import main
 from etl.schemas import TABLES
 from etl.session import DELTA_SETTINGS, delta_package
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
 
 ROOT = Path(__file__).resolve().parents[1]
 SPARK_HOME = Path(pyspark.__file__).parent
@@ -146,12 +150,15 @@ def submitted(
 
 
 @pytest.fixture(scope="module")
-def by_console(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def by_console(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same by the console command's own function, on the session of the tests."""
     folder = make_folder(tmp_path_factory.mktemp("console-run") / "folder")
-    command = [sys.executable, "-m", "etl", "run", "--conf", "profile.yaml"]
-    env = environment(PYTHONPATH=str(ROOT))
-    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=900)
-    assert done.returncode == 0, done.stderr[-4000:]
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        assert main(["run", "--conf", "profile.yaml"]) == 0
+    finally:
+        os.chdir(before)
     return folder / "warehouse"
 
 
