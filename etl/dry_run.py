@@ -156,7 +156,7 @@ def _plan(job: Job, step: Step, log: StepLog, made_by: dict[str, str]) -> StepPl
         entry = {"step": step.name, "attempt": 1, "status": "unchanged", "versions_out": before.versions_out}
         log.add(entry, before.outcome, 0.0)
         return StepPlan(step.name, "unchanged")
-    return _asks(job, step) if step.tasks else StepPlan(step.name, "runs")
+    return _asks(job, step) if "llm_calls" in step.writes else StepPlan(step.name, "runs")
 
 
 def _asks(job: Job, step: Step) -> StepPlan:
