@@ -279,9 +279,24 @@ def packaged(name: str) -> str:
     return (files("etl") / "conf" / name).read_text(encoding="utf-8")
 
 
+class _OneOfEach(yaml.SafeLoader):
+    """Refuses a key that is given twice: YAML would silently take the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Builds one mapping."""
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key.value} is given twice", key.start_mark
+                )
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
 def _parse(text: str, name: str) -> dict[str, Any]:
     try:
-        loaded = yaml.safe_load(text)
+        loaded = yaml.load(text, Loader=_OneOfEach)
     except yaml.YAMLError as err:
         raise UserError(f"{name} is not valid YAML: {' '.join(str(err).split())}") from err
     if loaded is None:

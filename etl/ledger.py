@@ -47,6 +47,11 @@ def engine_spec(llm: LlmConfig, base_urls: list[str]) -> EngineSpec:
     )
 
 
+def wave_workers(llm: LlmConfig) -> int:
+    """Returns the partitions of a wave: never more than there are places, so that the workers' shares stay within the global bounds."""
+    return min(bound for bound in (llm.workers, llm.max_in_flight, llm.rpm, llm.tpm) if bound)
+
+
 def latest_calls(tables: Tables) -> DataFrame:
     """Returns `llm_calls_latest`: of each request the last attempt."""
     last = Window.partitionBy("request_id").orderBy(F.col("attempt").desc())
@@ -141,7 +146,7 @@ class Ledger:
 
     def _run_wave(self, wave: DataFrame) -> int:
         self._waves += 1
-        workers = self._llm.workers
+        workers = wave_workers(self._llm)
         folder = f"{self._tables.files}/wal/{self._run_id}-{self._waves}"
         spec = share(engine_spec(self._llm, self._base_urls()), workers)
         prices = {model: (price.prompt, price.completion) for model, price in self._llm.prices.items()}

@@ -54,7 +54,9 @@ class WarehouseLock:
     ) -> None:
         self._stop.set()
         self._thread.join()
-        delete(self._address)
+        # Another run may have taken over a lock whose owner slept too long: that one is not ours to remove.
+        if read_owner(self._address).get("run_id") == self._run_id:
+            delete(self._address)
 
 
 def read_owner(address: str) -> dict[str, object]:

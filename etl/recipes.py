@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from typing import TYPE_CHECKING, Any
 
 from etl.config import Config
 from udfs.prompts import LANGUAGES
+from udfs.requests import params_json
 from udfs.tasks import TASKS
 
 if TYPE_CHECKING:
@@ -36,4 +36,4 @@ def current_recipes(config: Config) -> list[str]:
 
 
 def _call(task: str, lang: str, model: str, params: dict[str, Any]) -> list[str]:
-    return [TASKS[task].prompt_id(lang), model, json.dumps(params, sort_keys=True)]
+    return [TASKS[task].prompt_id(lang), model, params_json(params)]

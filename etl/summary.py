@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shlex
+import shutil
+import sys
 from collections.abc import Sequence
 
 from etl.config import Config
@@ -68,6 +70,11 @@ def _stage(stage: Stage) -> str:
     return f"  {rows:>9} {stage.unit:<9} {STAGE_WORDS.get(stage.name, stage.name)}{more}"
 
 
+def program() -> str:
+    """Returns how this program is called here: `boostqa` where that is on the path, else the way it was called (.venv/bin/boostqa)."""
+    return "boostqa" if shutil.which("boostqa") or not sys.argv[0].endswith("boostqa") else sys.argv[0]
+
+
 def given(conf: str, sets: Sequence[str]) -> str:
     """Returns the arguments that name a configuration, as one types them."""
     return shlex.join(["--conf", conf, *[part for text in sets for part in ("--set", text)]])
@@ -78,7 +85,7 @@ def places(run: Finished, config: Config, same: str) -> str:
     where = config.tables.warehouse or f"{config.tables.catalog}.{config.tables.schema_name}"
     exported = next((ran.outcome.ids["export"] for ran in run.steps if "export" in ran.outcome.ids), "")
     lines = [("training set", exported), ("report", run.report), ("tables", where)]
-    lines += [("list them", f"boostqa tables {same}"), ("walk back", f"boostqa trace ID {same}")]
+    lines += [("list them", f"{program()} tables {same}"), ("walk back", f"{program()} trace ID {same}")]
     return "\n".join(f"  {name:<13} {place}" for name, place in lines if place)
 
 
@@ -148,7 +155,7 @@ def next_command(config: Config, conf: str, sets: Sequence[str]) -> str:
     kept = [text for text in sets if text.partition("=")[0].strip() not in real]
     assigned = [*kept, *[f"{name}={value}" for name, value in real.items()]]
     lines = [
-        f"{key}=sk-... boostqa run --conf {shlex.quote(conf)}",
+        f"{key}=sk-... {program()} run --conf {shlex.quote(conf)}",
         *[f"--set {shlex.quote(text)}" for text in assigned],
     ]
     head = f"About 20 real questions from the source `{config.sources[0].name}`, with a key (other endpoint, other model: change them here):"

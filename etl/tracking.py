@@ -25,10 +25,13 @@ class Tracker:
         given = self._config.mlflow.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
         if given:
             return given
-        warehouse = self._config.tables.warehouse
-        local = Path(str(warehouse)) if warehouse and "://" not in warehouse else Path()
+        local = self._local_folder() or Path()
         local.mkdir(parents=True, exist_ok=True)
         return f"sqlite:///{local.absolute()}/mlflow.db"
+
+    def _local_folder(self) -> Path | None:
+        warehouse = (self._config.tables.warehouse or "").removeprefix("file://").removeprefix("file:")
+        return Path(warehouse) if warehouse and "://" not in warehouse else None
 
     @contextmanager
     def run(self, run_id: str) -> Iterator[None]:
@@ -58,8 +61,8 @@ class Tracker:
     def _experiment(self) -> None:
         name = self._config.mlflow.experiment
         if self._mlflow.get_experiment_by_name(name) is None:
-            warehouse = self._config.tables.warehouse
-            where = f"{Path(warehouse).absolute()}/mlflow-artifacts" if warehouse and "://" not in warehouse else None
+            folder = self._local_folder()
+            where = f"{folder.absolute()}/mlflow-artifacts" if folder else None
             self._mlflow.create_experiment(name, artifact_location=where if self._uri().startswith("sqlite") else None)
         self._mlflow.set_experiment(name)
 

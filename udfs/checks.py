@@ -8,9 +8,12 @@ from typing import Any
 
 from udfs.text import is_unspaced
 
+_WRITTEN = r"(?:text|passage|article|paragraph|excerpt|document)"
 _POINTS_OUTSIDE = re.compile(
-    r"\b(?:according to|based on|as (?:stated|described|mentioned) in|in|from) (?:the|this) (?:above |given |following |provided )?"
-    r"(?:text|passage|source|article|paragraph|excerpt|document|material)\b|上文|上述|本文|原文|这段(?:文字|话)"
+    # Light has a source and heat flows in a material: these two point outside only after a verb that quotes.
+    rf"\b(?:according to|based on|as (?:stated|described|mentioned) in) (?:the|this) (?:\w+ )?(?:source|material|{_WRITTEN})\b"
+    rf"|\b(?:in|from|by) (?:the|this) (?:above |given |following |provided )?{_WRITTEN}\b"
+    rf"|\b(?:the|this) (?:above|given|following|provided) {_WRITTEN}\b|上文|上述|本文|原文|这段(?:文字|话)"
     # A pointer only after such a verb: materials are a subject of their own, and 中文中 means "in Chinese".
     r"|(?:根据|依据|按照|结合|阅读)(?:以上|以下|所给)?材料|(?<![中英法德俄日外古])文中",
     re.IGNORECASE,

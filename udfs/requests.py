@@ -37,10 +37,15 @@ class Asking:
     shared: Mapping[str, Any] = field(default_factory=dict)
 
 
+def params_json(params: Mapping[str, Any]) -> str:
+    """Writes sampling parameters as the ledger keeps them; a null one is left out, so that a profile can take a default away."""
+    return json.dumps({name: value for name, value in params.items() if value is not None}, sort_keys=True)
+
+
 def add_requests(batch: pa.RecordBatch, asking: Asking) -> pa.RecordBatch:
     """Adds the columns of REQUEST_FIELDS to a batch whose columns are the task's row keys, `lang` and `sample`."""
     task = TASKS[asking.task]
-    params = json.dumps(dict(asking.params), sort_keys=True)
+    params = params_json(asking.params)
     made: list[dict[str, Any]] = []
     for row in batch.to_pylist():
         prompt_id = task.prompt_id(row["lang"])

@@ -139,12 +139,20 @@ def write_new(uri: str, data: bytes) -> None:
 
 
 def write_over(uri: str, data: bytes) -> None:
-    """Writes a file, replacing one that is there, and makes its parent folders where the storage has folders."""
+    """Writes a file, replacing one that is there, and makes its parent folders where the storage has folders.
+
+    A reader sees the old content or the new, never a part: on a disk by a rename, on an object store because a put is whole.
+    """
     filesystem, path = open_fs(uri)
-    if isinstance(filesystem, pafs.LocalFileSystem):
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-    with filesystem.open_output_stream(path, compression=None) as stream:
+    if not isinstance(filesystem, pafs.LocalFileSystem):
+        with filesystem.open_output_stream(path, compression=None) as stream:
+            stream.write(data)
+        return
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    draft = f"{path}.{uuid.uuid4().hex}.part"
+    with open(draft, "xb") as stream:
         stream.write(data)
+    os.replace(draft, path)
 
 
 def list_files(uri: str, suffix: str = "") -> list[str]:

@@ -103,3 +103,22 @@ def test_quality_is_a_share_and_grows_with_the_seed(
 def test_a_refiner_that_had_to_correct_lowers_the_quality() -> None:
     row = {**GOOD, "verdict": "ok", "seed_quality": 0.9}
     assert check_quality(row) > check_quality({**row, "verdict": "fixed"})
+
+
+@pytest.mark.parametrize(
+    ("question", "reason"),
+    [
+        ("How does heat flow in the material of a pan when one side is warm?", None),
+        ("How far from the source does the light have half its intensity?", None),
+        ("What does the given text say about the tides of the sea?", "points_outside_v1"),
+        ("According to the source, why do tides rise twice a day?", "points_outside_v1"),
+    ],
+)
+def test_a_material_or_a_source_may_be_the_subject(question: str, reason: str | None) -> None:
+    row = {
+        "question": question,
+        "answer": "It does so by conduction. Final answer: conduction",
+        "form": "open",
+        "lang": "en",
+    }
+    assert first_fault(row) == reason
