@@ -13,6 +13,9 @@ from etl.config import Config
 from etl.step import Outcome
 
 
+TRACKING_URI = "MLFLOW_TRACKING_URI"
+
+
 class Tracker:
     """Logs to MLflow when `mlflow.enabled`; does nothing otherwise. `run_id` is the MLflow id of the pipeline run, or None."""
 
@@ -22,7 +25,7 @@ class Tracker:
         self.run_id: str | None = None
 
     def _uri(self) -> str:
-        given = self._config.mlflow.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
+        given = self._config.mlflow.tracking_uri or os.environ.get(TRACKING_URI)
         if given:
             return given
         local = self._local_folder() or Path()
@@ -49,8 +52,11 @@ class Tracker:
             logging.getLogger(name).setLevel(logging.ERROR)
 
         self._mlflow = mlflow
-        uri = self._uri()
-        mlflow.set_tracking_uri(uri)
+        given = os.environ.get(TRACKING_URI)
+        mlflow.set_tracking_uri(self._uri())
+        # MLflow writes the address into the environment, where the next run of this process would take it for the user's choice.
+        if given is None:
+            os.environ.pop(TRACKING_URI, None)
         self._experiment()
         with mlflow.start_run(run_name=f"{self._config.run.name}-{run_id}") as run:
             self.run_id = run.info.run_id

@@ -77,3 +77,12 @@ def test_without_tracking_nothing_is_written(tmp_path: Path) -> None:
         assert tracker.step("curate", 1, Outcome(1, 1), 0.1) is None
     assert tracker.run_id is None
     assert not (tmp_path / "warehouse").exists()
+
+
+def test_two_warehouses_of_one_process_have_their_own_stores(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        with Tracker(make_config(tmp_path / name, mlflow={"enabled": True, "experiment": name})).run(f"run-{name}"):
+            pass
+    assert (tmp_path / "one" / "mlflow.db").is_file()
+    assert (tmp_path / "two" / "mlflow.db").is_file()
+    assert len(runs_in(tmp_path / "two", "two")) == 1
