@@ -17,7 +17,7 @@ from etl.sources import list_files
 from etl.tables import Tables
 from udfs.embedding import EmbedSettings, embed_texts, load_model
 from udfs.engines.endpoints import probe_endpoint
-from udfs.storage import delete, read_bytes, write_new
+from udfs.storage import absolute, delete, read_bytes, write_new
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -50,7 +50,7 @@ def sources(spark: SparkSession, config: Config) -> str:
 def files_folder(config: Config) -> str:
     """Returns the folder of segments, lock and scratch files."""
     where = config.tables
-    return (where.files or f"{str(where.warehouse).rstrip('/')}/_boostqa").rstrip("/")
+    return absolute(where.files or f"{str(where.warehouse).rstrip('/')}/_boostqa").rstrip("/")
 
 
 def storage(config: Config) -> str:

@@ -310,7 +310,7 @@ TABLES: dict[str, Table] = {
     ),
     "diversity": Table(
         "measure",
-        ("inputs_id", "scope", "metric"),
+        ("inputs_id", "items", "scope", "metric"),
         "Diversity per scope",
         _columns("""
             inputs_id string hash of inputs and settings

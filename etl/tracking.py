@@ -12,7 +12,6 @@ from typing import Any
 from etl.config import Config
 from etl.step import Outcome
 
-
 TRACKING_URI = "MLFLOW_TRACKING_URI"
 
 
