@@ -128,7 +128,7 @@ def test_commands_on_ones_own_endpoint(
     asked = calls.count()
     assert 0 < asked <= (config.llm.budget.max_requests or 0)
     exported = spark.read.format("delta").load(str(own_folder / config.tables.warehouse / "mixture")).count()
-    assert 15 <= exported <= 40, "some twenty questions"
+    assert 10 <= exported <= 40, "a first dozen or two"
     assert not [path for path in own_folder.rglob("*") if "sk-test" in path.name]
 
 
