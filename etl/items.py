@@ -36,7 +36,7 @@ def seeds(tables: Tables) -> DataFrame:
     for name in ("text", "question", "answer"):
         joined = joined.withColumn(name, F.coalesce(f"clean_{name}", name)).drop(f"clean_{name}")
     item_text = F.when(F.col("kind") == "qa", F.col("question")).otherwise(F.col("text"))
-    return joined.withColumns({"item_id": F.col("doc_id"), "item_text": item_text, "text_hash": _hash(item_text)})
+    return joined.withColumns({"item_id": F.col("doc_id"), "item_text": item_text, "text_hash": hash_of(item_text)})
 
 
 def unique_seeds(tables: Tables) -> DataFrame:
@@ -108,7 +108,7 @@ def judged_questions(tables: Tables, config: Config) -> DataFrame:
     from. Both stay in `qa`.
     """
     rows = tables.read("qa").where("status = 'verified'").drop("reason")
-    named = rows.withColumns({"item_id": F.col("qa_id"), "text_hash": _hash(F.col("question"))})
+    named = rows.withColumns({"item_id": F.col("qa_id"), "text_hash": hash_of(F.col("question"))})
     gone = _without_seed(tables, named).withColumn("gone", F.lit(True))
     other = ~F.col("recipe_id").isin(current_recipes(config))
     reason = F.when(other, F.lit("other_recipe")).when(F.col("gone"), F.lit("seed_gone"))
@@ -117,7 +117,7 @@ def judged_questions(tables: Tables, config: Config) -> DataFrame:
 
 def _without_seed(tables: Tables, questions: DataFrame) -> DataFrame:
     here = unique_seeds(tables).select(
-        F.col("doc_id").alias("seed"), _hash(F.col("text")).alias("hash"), F.lit(1).alias("here")
+        F.col("doc_id").alias("seed"), hash_of(F.col("text")).alias("hash"), F.lit(1).alias("here")
     )
     drafts = tables.read("drafts").select("draft_id", "seed_hashes")
     made = questions.join(tables.read("refinements").select("qa_id", "draft_id"), "qa_id").join(drafts, "draft_id")
@@ -133,6 +133,6 @@ def clean_questions(tables: Tables, config: Config) -> DataFrame:
     return usable.join(removed.select("item_id"), "item_id", "left_anti")
 
 
-def _hash(text: Column) -> Column:
-    # The same as udfs.text.text_hash.
+def hash_of(text: Column) -> Column:
+    """Returns the hash of a text column: the same as udfs.text.text_hash."""
     return F.sha2(text, 256).substr(1, 32)

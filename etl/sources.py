@@ -41,12 +41,17 @@ def source_settings(config: Config, source: SourceConfig) -> SourceSettings:
     )
 
 
+def settings_hash(config: Config, source: SourceConfig) -> str:
+    """Hashes all that the rows of a source hang on besides its files: other settings, and the files are read again."""
+    return stable_id(config.fingerprint("ingest"), source.model_dump_json())
+
+
 def list_files(tables: Tables, config: Config, source: SourceConfig) -> DataFrame:
     """Lists a source's files: uri, size, modified, settings, source. Reads no content; a Delta table is one file, its version the time.
 
     Raises UserError that names the source when its path is missing or matches nothing.
     """
-    settings = stable_id(config.fingerprint("ingest"), source.model_dump_json())
+    settings = settings_hash(config, source)
     if source.format == "delta":
         row = (source.path, 0, str(external_version(tables, source)), settings, source.name)
         return tables.spark.createDataFrame(

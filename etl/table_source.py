@@ -12,7 +12,7 @@ from etl.readers.documents import ROW_DDL, SourceSettings, rows_of_entries
 from etl.readers.mapping import MappedRecord, map_record
 from etl.readers.markup import cleaned
 from etl.readers.record import BadRecord
-from etl.sources import external_version, source_settings
+from etl.sources import external_version, settings_hash, source_settings
 from etl.tables import Tables
 from udfs.text import stable_id
 
@@ -29,7 +29,7 @@ def table_rows(tables: Tables, config: Config, source: SourceConfig) -> DataFram
         "relative": "",
         "size": 0,
         "modified": str(version),
-        "settings": stable_id(config.fingerprint("ingest"), source.model_dump_json()),
+        "settings": settings_hash(config, source),
         "source": source.name,
         "format": "delta",
     }

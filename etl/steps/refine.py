@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from pyspark.sql import functions as F
 
 from etl.asking import ask, read_rows
-from etl.items import seeds
+from etl.items import hash_of, seeds
 from etl.step import Job, Outcome, Step, count_reasons
 from udfs.requests import Asking
 from udfs.tasks import Parsed
@@ -40,7 +40,7 @@ def run(job: Job) -> Outcome:
 def _drafts(job: Job) -> DataFrame:
     # A draft goes on only with the very text it was made from: a seed that changed has drafts of its own.
     texts = seeds(job.tables).select(
-        F.col("doc_id").alias("seed_id"), "text", F.sha2("text", 256).substr(1, 32).alias("seed_hash")
+        F.col("doc_id").alias("seed_id"), "text", hash_of(F.col("text")).alias("seed_hash")
     )
     here = {"seed_id": F.col("seed_ids")[0], "seed_hash": F.col("seed_hashes")[0]}
     drafts = job.tables.read("drafts").where("status = 'ok'").withColumns(here)

@@ -9,7 +9,7 @@ from pyspark.sql import Window
 from pyspark.sql import functions as F
 
 from etl.asking import ask, read_rows
-from etl.items import ITEM, labels, needed_id, unique_seeds
+from etl.items import ITEM, hash_of, labels, needed_id, unique_seeds
 from etl.step import Job, Outcome, Step, count_reasons
 from udfs.requests import Asking
 from udfs.tasks import Parsed
@@ -52,7 +52,7 @@ def draw_seeds(job: Job) -> DataFrame:
     cells = plan.withColumn("requests", F.ceil(F.col("target_tokens") / per_request)).drop("weight", "explanation")
     labelled = unique_seeds(job.tables).join(labels(job.tables).select(*ITEM, "discipline", "difficulty"), ITEM)
     uses = labelled.withColumn("sample", F.explode(F.sequence(F.lit(0), F.lit(config.max_seed_uses - 1))))
-    drawn = uses.withColumn("seed_hash", F.sha2("text", 256).substr(1, 32)).join(cells, ["discipline", "difficulty"])
+    drawn = uses.withColumn("seed_hash", hash_of(F.col("text"))).join(cells, ["discipline", "difficulty"])
     order = Window.partitionBy("discipline", "difficulty", "branch", "grade").orderBy(
         "sample", F.xxhash64("item_id", "grade"), "item_id"
     )

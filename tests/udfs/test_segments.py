@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from udfs.engines.protocol import EngineSpec
-from udfs.engines.teacher_faults import Faults
-from udfs.engines.teacher_process import Teacher, start_teacher
+from udfs.engines.teacher_process import Teacher
 from udfs.segments import (
     WaveSettings,
     answer_partition,
@@ -30,18 +29,6 @@ from udfs.segments import (
 from udfs.storage import list_files
 
 KEY = "BOOSTQA_TEST_KEY"
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[Teacher]:
-    with start_teacher() as teacher:
-        yield teacher
-
-
-@pytest.fixture
-def teacher(running: Teacher) -> Teacher:
-    running.set_faults(**asdict(Faults()))
-    return running
 
 
 def spec(teacher: Teacher, **changes: Any) -> EngineSpec:
