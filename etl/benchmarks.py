@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from functools import reduce
-from typing import TYPE_CHECKING
+from itertools import islice
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 from pyspark.sql import functions as F
 
-from etl.config import Config
+from etl.config import Config, SourceConfig
+from etl.readers.documents import BATCH_RECORDS, SourceSettings
 from etl.readers.mapping import MappedRecord
 from etl.readers.reading import format_of, read_file
-from etl.sources import list_files, source_settings
+from etl.readers.record import BadRecord
+from etl.sources import external_version, list_files, source_settings
 from etl.step import Job
+from etl.table_source import table_entries
 from etl.tables import Tables
 from udfs.ngrams import ngram_hashes
 from udfs.text import normal_hash
@@ -24,6 +28,14 @@ if TYPE_CHECKING:
 
 # 5 million hashes are about 200 MB in each executor, and some 50,000 benchmark questions.
 BROADCAST_ROWS = 5_000_000
+BENCHMARK = "benchmark:"
+ITEM_SCHEMA = pa.schema(
+    [("benchmark", pa.string()), ("hash", pa.int64())]
+    + [(name, pa.string()) for name in ("uri", "position", "source", "reason", "error", "raw")]
+)
+ITEM_DDL = (
+    "benchmark string, hash bigint, uri string, position string, source string, reason string, error string, raw string"
+)
 
 
 def hashed(keys: pa.Array, texts: list[str], questions: list[str | None], sizes: tuple[int, int]) -> pa.RecordBatch:
@@ -43,11 +55,9 @@ def _whole(text: str) -> int:
     return int.from_bytes(bytes.fromhex(normal_hash(text)[:16]), "big", signed=True)
 
 
-def contaminated(tables: Tables, config: Config, documents: DataFrame) -> DataFrame:
-    """Returns doc_id and benchmark (`name:position`) of the documents that share an n-gram with a benchmark item."""
+def contaminated(config: Config, documents: DataFrame, known: DataFrame) -> DataFrame:
+    """Returns doc_id and benchmark (`name:position`) of the documents that share an n-gram with an item of `known` (see `read_items`)."""
     settings = config.curate.decontaminate
-    if not settings.against:
-        return documents.select("doc_id", F.lit(None).cast("string").alias("benchmark")).limit(0)
     sizes = (settings.ngram_words, settings.ngram_chars)
 
     def explode(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -56,32 +66,71 @@ def contaminated(tables: Tables, config: Config, documents: DataFrame) -> DataFr
             yield hashed(batch.column("doc_id"), texts, questions, sizes)
 
     grams = documents.select("doc_id", "text", "question").mapInArrow(explode, "key string, hash bigint")
-    # Written first: Spark takes what a worker makes of a short list of files for as small as the list, and broadcasts it, whatever its size.
-    known = tables.scratch("benchmark_grams", protected(tables, config).distinct())
-    hashes = known.select("hash").distinct()
+    items = known.where("hash IS NOT NULL").select("benchmark", "hash").distinct()
+    hashes = items.select("hash").distinct()
     near = F.broadcast(hashes) if known.count() <= BROADCAST_ROWS else hashes
     # The documents' n-grams, far more than anything else here, are not shuffled: a few of them come through to the join that names the item.
-    hits = grams.join(near, "hash", "left_semi").join(known.hint("shuffle_merge"), "hash")
+    hits = grams.join(near, "hash", "left_semi").join(items.hint("shuffle_merge"), "hash")
     return hits.groupBy(F.col("key").alias("doc_id")).agg(F.min("benchmark").alias("benchmark"))
 
 
-def protected(tables: Tables, config: Config) -> DataFrame:
-    """Returns the n-gram hashes of all benchmark items: benchmark, hash."""
+def read_items(tables: Tables, config: Config) -> DataFrame:
+    """Reads the benchmark files: a row (benchmark, hash) per n-gram of an item, a row of `quarantine` per record that could not be read.
+
+    Written to scratch, so that each file is read once, and because Spark takes what a worker makes of a short list of files for as small as the list,
+    and would broadcast it, whatever its size.
+    """
     settings = config.curate.decontaminate
     sources = {s.name: source_settings(config, s) for s in settings.against}
     sizes = (settings.ngram_words, settings.ngram_chars)
 
-    def explode(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def of_files(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             for file in batch.to_pylist():
                 source = sources[file["source"]]
                 kind = format_of(file["uri"]) if source.format == "auto" else source.format
-                entries = [e for e in read_file(file["uri"], kind, source.options) if isinstance(e, MappedRecord)]
-                names = [f"{source.name}:{e.own_id or e.position}" for e in entries]
-                texts = [e.question or e.text for e in entries]
-                yield hashed(pa.array(names, pa.string()), texts, [e.question or None for e in entries], sizes)
+                yield from _item_rows(read_file(file["uri"], kind, source.options), source.name, file["uri"], sizes)
 
-    return _files(tables, config).mapInArrow(explode, "key string, hash bigint").withColumnRenamed("key", "benchmark")
+    files = _files(tables, config).where(F.col("source").isin(_file_names(config)))
+    of_tables = [_table_items(tables, s, sources[s.name], sizes) for s in settings.against if s.format == "delta"]
+    every = reduce(lambda a, b: a.unionByName(b), of_tables, files.mapInArrow(of_files, ITEM_DDL))
+    return tables.scratch("benchmark_items", every)
+
+
+def _file_names(config: Config) -> list[str]:
+    return [s.name for s in config.curate.decontaminate.against if s.format != "delta"]
+
+
+def _table_items(tables: Tables, source: SourceConfig, settings: SourceSettings, sizes: tuple[int, int]) -> DataFrame:
+    def of_rows(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        yield from _item_rows(table_entries(batches, settings), settings.name, source.path, sizes)
+
+    return tables.external(source.path, external_version(tables, source)).mapInArrow(of_rows, ITEM_DDL)
+
+
+def _item_rows(
+    entries: Iterable[MappedRecord | BadRecord], benchmark: str, uri: str, sizes: tuple[int, int]
+) -> Iterator[pa.RecordBatch]:
+    stream = iter(entries)
+    while chunk := list(islice(stream, BATCH_RECORDS)):
+        items = [e for e in chunk if isinstance(e, MappedRecord)]
+        names = pa.array([f"{benchmark}:{e.own_id or e.position}" for e in items], pa.string())
+        grams = hashed(names, [e.question or e.text for e in items], [e.question or None for e in items], sizes)
+        yield _conformed({"benchmark": grams.column("key"), "hash": grams.column("hash")})
+        bad = [e for e in chunk if isinstance(e, BadRecord)]
+        if bad:
+            told = {name: [getattr(e, name) for e in bad] for name in ("position", "reason", "error", "raw")}
+            yield _conformed({**told, "uri": [uri] * len(bad), "source": [benchmark_source(benchmark)] * len(bad)})
+
+
+def _conformed(columns: dict[str, Any]) -> pa.RecordBatch:
+    n = len(next(iter(columns.values())))
+    return pa.RecordBatch.from_pydict({f.name: columns.get(f.name, pa.nulls(n)) for f in ITEM_SCHEMA}, ITEM_SCHEMA)
+
+
+def benchmark_source(name: str) -> str:
+    """Returns what `quarantine.source` says for a benchmark, so that it is not taken for a corpus of that name."""
+    return f"{BENCHMARK}{name}"
 
 
 def benchmark_state(job: Job) -> str:

@@ -20,7 +20,7 @@ from udfs.engines.endpoints import url_problem
 class Section(BaseModel):
     """A part of the configuration: frozen, and an unknown key is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, protected_namespaces=())
 
 
 class RunConfig(Section):
@@ -323,7 +323,8 @@ def _assignment(text: str) -> dict[str, Any]:
     except yaml.YAMLError as err:
         raise UserError(f"--set {key}: the value is not valid YAML: {' '.join(str(err).split())}") from err
     for part in reversed(key.strip().split(".")):
-        parsed = {part: parsed}
+        # As YAML would read the key: `plan.level_weights.5` is level 5.
+        parsed = {int(part) if part.isdigit() else part: parsed}
     return dict(parsed)
 
 

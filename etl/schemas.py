@@ -70,7 +70,7 @@ TABLES: dict[str, Table] = {
         _columns("""
             uri string file
             position string where in the file
-            source string name of the source
+            source string name of the source, or benchmark:NAME for a file of curate.decontaminate (these rows are written by curate)
             reason string one word of a closed list
             error string what was wrong, in words
             raw string the record, cut to a bound

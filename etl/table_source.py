@@ -35,7 +35,7 @@ def table_rows(tables: Tables, config: Config, source: SourceConfig) -> DataFram
     }
 
     def read(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        return rows_of_entries(_entries(batches, settings), file, settings)
+        return rows_of_entries(table_entries(batches, settings), file, settings)
 
     rows = tables.external(source.path, version)
     mapped = [rows[name.split(".")[0]] for name in _mapped_names(source) if name.split(".")[0] in rows.columns]
@@ -49,7 +49,8 @@ def _mapped_names(source: SourceConfig) -> list[str]:
     return [part for theirs in fields.values() for part in ([theirs] if isinstance(theirs, str) else theirs)]
 
 
-def _entries(batches: Iterable[pa.RecordBatch], source: SourceSettings) -> Iterator[MappedRecord | BadRecord]:
+def table_entries(batches: Iterable[pa.RecordBatch], source: SourceSettings) -> Iterator[MappedRecord | BadRecord]:
+    """Maps the rows of a table as the readers of files map records: a bad record for each row that can not be."""
     for batch in batches:
         for row in batch.to_pylist():
             mapped = map_record(row, source.options.fields, _position(row), source.options.max_record_bytes)

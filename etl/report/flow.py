@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
 
+from etl.benchmarks import BENCHMARK
 from etl.report.figures import Reason, Stage, Text, cut
 from etl.report.history import NOTHING, Made, largest_first
 from etl.tables import Tables
@@ -55,7 +56,12 @@ def _fates(tables: Tables, made: dict[str, Made]) -> list[DataFrame]:
     return [
         _rows(tables.read("documents"), "documents", "NULL", "doc_id"),
         _rows(
-            tables.read("quarantine"), "documents", "reason", "concat(uri, ' ', position)", text="raw", detail="error"
+            tables.read("quarantine").where(~F.col("source").startswith(BENCHMARK)),
+            "documents",
+            "reason",
+            "concat(uri, ' ', position)",
+            text="raw",
+            detail="error",
         ),
         _rows(tables.read("curation"), "seeds", "reason", "doc_id", detail=said),
         _rows(

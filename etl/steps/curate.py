@@ -9,7 +9,7 @@ import pyarrow as pa
 from pyspark.sql import Window
 from pyspark.sql import functions as F
 
-from etl.benchmarks import benchmark_state, contaminated
+from etl.benchmarks import benchmark_source, benchmark_state, contaminated, read_items
 from etl.config import CurateConfig
 from etl.step import Job, Outcome, Step, count_reasons
 from etl.survivors import removed_rows
@@ -27,7 +27,8 @@ def run(job: Job) -> Outcome:
     settings = curation_settings(job.config.curate)
     known = job.tables.scratch("curate_features", _features(documents, settings))
     job.say("looking for benchmark items, exact and near duplicates")
-    verdicts = job.tables.scratch("curate_verdicts", _exact(_contamination(job, documents, known)))
+    marked, unread = _contamination(job, documents, known)
+    verdicts = job.tables.scratch("curate_verdicts", _exact(marked))
     judged = _near(job, documents, verdicts, settings)
     rows = job.tables.overwrite(
         "curation", judged.selectExpr("*", "reason IS NULL AS kept").drop("normal_hash", "bands")
@@ -35,6 +36,7 @@ def run(job: Job) -> Outcome:
     curation = job.tables.read("curation")
     dropped = count_reasons(curation)
     figures = {"flagged_personal_data": float(curation.where("size(personal_data) > 0").count())}
+    figures["unread_benchmark_records"] = float(unread)
     return Outcome(documents.count(), rows - sum(dropped.values()), dropped, figures)
 
 
@@ -52,10 +54,26 @@ def _features(documents: DataFrame, settings: CurationSettings) -> DataFrame:
     return documents.select("doc_id", "text", "question", "answer", "lang", "kind").mapInArrow(compute, FEATURES_DDL)
 
 
-def _contamination(job: Job, documents: DataFrame, known: DataFrame) -> DataFrame:
-    marked = known.join(contaminated(job.tables, job.config, documents), "doc_id", "left")
+def _contamination(job: Job, documents: DataFrame, known: DataFrame) -> tuple[DataFrame, int]:
+    """Marks the documents that share an n-gram with a benchmark; with the number of benchmark records that could not be read."""
+    against = job.config.curate.decontaminate.against
+    if not against:
+        return known.withColumn("benchmark", F.lit(None).cast("string")), 0
+    items = read_items(job.tables, job.config)
+    unread = _keep_unread(job, items)
+    marked = known.join(contaminated(job.config, documents, items), "doc_id", "left")
     found = F.when(F.col("benchmark").isNotNull(), F.lit("contaminated_v1"))
-    return marked.withColumn("reason", F.coalesce("reason", found))
+    return marked.withColumn("reason", F.coalesce("reason", found)), unread
+
+
+def _keep_unread(job: Job, items: DataFrame) -> int:
+    names = [(benchmark_source(s.name),) for s in job.config.curate.decontaminate.against]
+    job.tables.delete_matching("quarantine", job.spark.createDataFrame(names, "source string"), ["source"])
+    bad = items.where("reason IS NOT NULL").drop("benchmark", "hash")
+    n = 0 if bad.isEmpty() else job.tables.append("quarantine", bad)
+    if n:
+        job.say(f"{n} benchmark records could not be read and protect nothing: they are in quarantine")
+    return n
 
 
 def _exact(verdicts: DataFrame) -> DataFrame:
@@ -111,7 +129,7 @@ STEP = Step(
     "curate",
     run,
     reads=("documents",),
-    writes=("curation",),
+    writes=("curation", "quarantine"),
     settings=("curate", "dedup.max_driver_edges"),
     hangs_on=benchmark_state,
 )

@@ -26,7 +26,6 @@ def run(job: Job) -> Outcome:
     if not job.config.sources:
         raise UserError("sources is empty: name at least one corpus under `sources` in the config")
     listed = job.tables.scratch("ingest_listed", _listed(job))
-    _check_each_has_files(job, listed)
     same = ["source", "uri", "size", "modified", "settings"]
     pending = job.tables.scratch("ingest_files", listed.join(job.tables.read("files").select(*same), same, "left_anti"))
     n_files = pending.count()
@@ -39,15 +38,6 @@ def run(job: Job) -> Outcome:
 def _listed(job: Job) -> DataFrame:
     listed = [list_files(job.tables, job.config, source) for source in job.config.sources]
     return reduce(lambda a, b: a.unionByName(b), listed)
-
-
-def _check_each_has_files(job: Job, listed: DataFrame) -> None:
-    found = {row["source"] for row in listed.select("source").distinct().collect()}
-    for source in job.config.sources:
-        if source.name not in found:
-            raise UserError(
-                f"sources.{source.name}.path: {source.path} holds no file (names that begin with _ or . are skipped)"
-            )
 
 
 def _read(job: Job, pending: DataFrame, n_files: int) -> DataFrame:

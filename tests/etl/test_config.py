@@ -129,6 +129,14 @@ def test_a_wrong_type_is_named(setting: Setting) -> None:
     assert refusal([f"{setting.path}={wrong}"]).startswith(f"{setting.path}: ")
 
 
+@pytest.mark.parametrize(
+    "assignment",
+    ["run.seed=true", "run.seed=1.5", "dedup.threshold='0.9'", "mlflow.enabled=1", "embed.model=5", "sources=[[1]]"],
+)
+def test_no_value_is_taken_for_one_of_another_type(assignment: str) -> None:
+    assert assignment.partition("=")[0] in refusal([assignment])
+
+
 @pytest.mark.parametrize("path", [path for path, _ in sections(Config) if path])
 def test_a_section_that_is_not_one_is_named(path: str) -> None:
     assert refusal([f"{path}=5"]).startswith(f"{path}: ")

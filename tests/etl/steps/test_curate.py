@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.etl.tiny import delta_versions, document, job_for, make_config, pair, put, source, the_step, write_jsonl
+from tests.etl.tiny import delta_versions, document, get, job_for, make_config, pair, put, source, the_step, write_jsonl
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -104,42 +104,57 @@ def test_personal_data_by_policy(spark: SparkSession, tmp_path: Path, policy: st
         assert not any("okafor" in text for text in texts)
 
 
+LEAK = "A tank holds four hundred litres and loses three litres every minute through a small hole near its floor: when is it empty?"
+BENCH_FIELDS = {"question": "question", "answer": "answer", "id": "id"}
+
+
 def test_benchmark_items_are_found_inside_passages_and_as_whole_short_questions(
     spark: SparkSession, tmp_path: Path
 ) -> None:
-    long = "A tank holds four hundred litres and loses three litres every minute through a small hole near its floor: when is it empty?"
-    benchmark = write_jsonl(
-        tmp_path / "bench.jsonl",
-        [{"id": "long", "question": long}, {"id": "short", "question": "What is the capital of France?"}],
-    )
-    against = [
-        source("bench", benchmark, format="jsonl", fields={"question": "question", "answer": "answer", "id": "id"})
-    ]
+    short = {"id": "short", "question": "What is the capital of France?", "answer": "Paris"}
+    benchmark = write_jsonl(tmp_path / "bench.jsonl", [{"id": "long", "question": LEAK, "answer": "later"}, short])
+    against = [source("bench", benchmark, format="jsonl", fields=BENCH_FIELDS)]
     rows = [
-        document("holds", f"{passages()[0]} {long}"),
+        document("holds", f"{passages()[0]} {LEAK}"),
         document("clean", passages()[1]),
-        pair(
-            "asks",
-            "what is the capital of  FRANCE?",
-            "It is Paris, which lies on the Seine in the north of the country.",
-        ),
-        pair(
-            "fine", "What is the capital of Peru?", "It is Lima, which lies on the coast in the middle of the country."
-        ),
+        pair("asks", "what is the capital of  FRANCE?", "It is Paris, which lies on the Seine in the north."),
+        pair("fine", "What is the capital of Peru?", "It is Lima, which lies on the coast in the middle."),
     ]
-    write_jsonl(
-        benchmark,
-        [
-            {"id": "long", "question": long, "answer": "later"},
-            {"id": "short", "question": "What is the capital of France?", "answer": "Paris"},
-        ],
-    )
     judged, _ = judge(spark, tmp_path, rows, decontaminate={"against": against})
     assert {name: row["benchmark"] for name, row in judged.items() if not row["kept"]} == {
         "holds": "bench:long",
         "asks": "bench:short",
     }
     assert {judged[name]["reason"] for name in ("holds", "asks")} == {"contaminated_v1"}
+
+
+def test_a_benchmark_record_that_can_not_be_read_is_in_quarantine_once(spark: SparkSession, tmp_path: Path) -> None:
+    bench = tmp_path / "bench.jsonl"
+    good = json.dumps({"id": "long", "question": LEAK, "answer": "later"})
+    bench.write_text(f'{{"id": broken\n{good}\n{{"id": "none", "answer": "42"}}\n', "utf-8")
+    against = [source("bench", bench, format="jsonl", fields=BENCH_FIELDS)]
+    job = job_for(spark, make_config(tmp_path / "warehouse", curate={"decontaminate": {"against": against}}))
+    put(job.tables, "documents", [document("holds", f"{passages()[0]} {LEAK}")])
+    for _ in range(2):
+        outcome = the_step("curate").run(job)
+        assert outcome.dropped == {"contaminated_v1": 1}
+        assert outcome.figures["unread_benchmark_records"] == 2
+    assert get(job.tables, "quarantine", "source", "position", "reason") == [
+        ("benchmark:bench", "1", "bad_json"),
+        ("benchmark:bench", "3", "missing_field"),
+    ]
+
+
+def test_a_delta_table_can_be_a_benchmark(spark: SparkSession, tmp_path: Path) -> None:
+    rows = [("long", LEAK, "later"), ("none", None, "42")]
+    ddl = "id string, question string, answer string"
+    spark.createDataFrame(rows, ddl).write.format("delta").save(str(tmp_path / "bench"))
+    against = [source("bench", tmp_path / "bench", format="delta", fields=BENCH_FIELDS)]
+    judged, outcome = judge(
+        spark, tmp_path, [document("holds", f"{passages()[0]} {LEAK}")], decontaminate={"against": against}
+    )
+    assert judged["holds"]["benchmark"] == "bench:long"
+    assert outcome.figures["unread_benchmark_records"] == 1
 
 
 def test_no_documents_give_no_verdicts(spark: SparkSession, tmp_path: Path) -> None:
