@@ -9,6 +9,8 @@ PIP := $(PY) -m pip --disable-pip-version-check --no-input -q
 INSTALL := $(PIP) install -c constraints.txt $(PIP_FLAGS)
 EXTRAS := local,embed,llm,track,dev
 CONF := conf/local.yaml
+# Two sessions of Spark keep two cores busy, which one does not; 0 runs the tests in this process.
+TEST_PROCESSES := 2
 # Long targets for a machine that runs by night: add yours with NIGHTLY += name
 NIGHTLY := check
 
@@ -48,7 +50,7 @@ demo: java venv ## Run the whole job on samples/: no key, no GPU, no endpoint (o
 
 .PHONY: test
 test: java venv ## Run the tests (some of them: PYTEST_FLAGS="tests/udfs -k minhash")
-	@$(PY) -m pytest --cov $(PYTEST_FLAGS)
+	@$(PY) -m pytest --cov -n $(TEST_PROCESSES) --dist loadgroup $(PYTEST_FLAGS)
 
 .PHONY: check
 check: java lint types test ## Everything that CI runs: lint, types, tests

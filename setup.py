@@ -49,6 +49,7 @@ EXTRAS = {
         "mypy>=1.14",
         "pytest>=8.3",
         "pytest-cov>=6.0",
+        "pytest-xdist>=3.6",
         "hypothesis>=6.100",
         "pandas-stubs>=2.2",
         "types-PyYAML>=6.0",

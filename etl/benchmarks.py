@@ -12,7 +12,7 @@ import pyarrow as pa
 from pyspark.sql import functions as F
 
 from etl.config import Config, SourceConfig
-from etl.readers.documents import BATCH_RECORDS, SourceSettings
+from etl.readers.documents import BATCH_RECORDS
 from etl.readers.mapping import MappedRecord
 from etl.readers.reading import format_of, read_file
 from etl.readers.record import BadRecord
@@ -92,7 +92,7 @@ def read_items(tables: Tables, config: Config) -> DataFrame:
                 yield from _item_rows(read_file(file["uri"], kind, source.options), source.name, file["uri"], sizes)
 
     files = _files(tables, config).where(F.col("source").isin(_file_names(config)))
-    of_tables = [_table_items(tables, s, sources[s.name], sizes) for s in settings.against if s.format == "delta"]
+    of_tables = [_table_items(tables, config, s, sizes) for s in settings.against if s.format == "delta"]
     every = reduce(lambda a, b: a.unionByName(b), of_tables, files.mapInArrow(of_files, ITEM_DDL))
     return tables.scratch("benchmark_items", every)
 
@@ -101,11 +101,13 @@ def _file_names(config: Config) -> list[str]:
     return [s.name for s in config.curate.decontaminate.against if s.format != "delta"]
 
 
-def _table_items(tables: Tables, source: SourceConfig, settings: SourceSettings, sizes: tuple[int, int]) -> DataFrame:
+def _table_items(tables: Tables, config: Config, source: SourceConfig, sizes: tuple[int, int]) -> DataFrame:
+    settings = source_settings(config, source)
+
     def of_rows(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         yield from _item_rows(table_entries(batches, settings), settings.name, source.path, sizes)
 
-    return tables.external(source.path, external_version(tables, source)).mapInArrow(of_rows, ITEM_DDL)
+    return tables.external(source.path, external_version(tables, config, source)).mapInArrow(of_rows, ITEM_DDL)
 
 
 def _item_rows(

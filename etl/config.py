@@ -259,12 +259,13 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _source_names(self) -> Config:
-        names = [s.name for s in self.sources]
-        twice = sorted({n for n in names if names.count(n) > 1})
-        if twice:
-            raise ValueError(
-                f"two sources are named {', '.join(twice)}: source names are part of every key, give each its own"
-            )
+        for kind, named in (("sources", self.sources), ("benchmarks", self.curate.decontaminate.against)):
+            names = [source.name for source in named]
+            twice = sorted({name for name in names if names.count(name) > 1})
+            if twice:
+                raise ValueError(
+                    f"two {kind} are named {', '.join(twice)}: names are part of every key, give each its own"
+                )
         return self
 
     def fingerprint(self, *paths: str) -> str:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from udfs.engines.teacher_rules import MODEL
+
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
     from etl.step import Job
 
-STAND_IN = "stand-in"
 PLACEHOLDER_NOTE = (
     "The answers in this set are placeholders: they come from boostqa's stand-in teacher, a rule-based server for trying things out, "
     "not from a language model. Do not train on them."
@@ -18,7 +19,11 @@ PLACEHOLDER_NOTE = (
 
 def _table(title: str, rows: list[tuple[object, ...]], header: tuple[str, ...]) -> list[str]:
     lines = ["", f"## {title}", "", f"| {' | '.join(header)} |", f"|{' --- |' * len(header)}"]
-    return lines + [f"| {' | '.join(str(value) for value in row)} |" for row in rows]
+    return lines + [f"| {' | '.join(map(_cell, row))} |" for row in rows]
+
+
+def _cell(value: object) -> str:
+    return " ".join(str(value).split()).replace("|", "\\|")
 
 
 def _counts(rows: DataFrame, *columns: str) -> list[tuple[object, ...]]:
@@ -34,7 +39,7 @@ def data_card(job: Job, mix_id: str, rows: DataFrame) -> str:
 
     by_model = _counts(rows.withColumn("model", F.explode("models")), "model")
     lines = [f"# {job.config.run.name}: training set {mix_id[:12]}", ""]
-    if any(row[0] == STAND_IN for row in by_model):
+    if any(row[0] == MODEL for row in by_model):
         lines += [f"> {PLACEHOLDER_NOTE}", ""]
     total = rows.agg(F.count("*"), F.sum("n_tokens")).first()
     lines.append(

@@ -165,6 +165,9 @@ def _run_step(job: Job, step: Step, attempt: int, log: StepLog, tracker: Tracker
         "versions_in": versions_in,
     }
     before = log.last_success(step, fingerprint)
+    if before is None:
+        # A step that runs finds its ids (plan_id, dedup_id) in the table: those of the unchanged steps before it must be there.
+        log.flush()
     try:
         outcome = before.outcome if before else step.run(replace(job, fingerprint=fingerprint))
         outcome.check(step.name)

@@ -15,11 +15,12 @@ from udfs.listing import find_files
 from udfs.storage import absolute
 from udfs.tokens import token_counter
 
-EMBEDDING_STEPS = frozenset({"embed", "annotate"})
-
 
 def check_before(config: Config, steps: list[Step]) -> None:
-    """Raises UserError for the first thing that would stop these steps later. Cheap: needs no Spark and costs no money."""
+    """Raises the user's error (see `etl.failures.USER_ERRORS`) for the first thing that would stop these steps later.
+
+    Cheap: needs no Spark and costs no money.
+    """
     names = {step.name for step in steps}
     read_taxonomy(config)
     _check_packages(config, names)
@@ -28,6 +29,7 @@ def check_before(config: Config, steps: list[Step]) -> None:
             raise UserError("sources is empty: name at least one corpus under `sources` in the config")
         for source in config.sources:
             check_local_path(source, f"sources.{source.name}.path")
+    if names & {"ingest", "select"}:
         token_counter(config.ingest.tokenizer)
     if "curate" in names:
         for source in config.curate.decontaminate.against:
@@ -70,7 +72,8 @@ def check_endpoint(config: Config, model: str) -> None:
 def _check_packages(config: Config, steps: set[str]) -> None:
     needed = {"mlflow": "track"} if config.mlflow.enabled else {}
     needed |= {"openai": "llm", "aiohttp": "llm"} if models_of(config, steps) else {}
-    needed |= {"sentence_transformers": "embed"} if steps & EMBEDDING_STEPS else {}
+    embeds = "embed" in steps or ("annotate" in steps and config.annotate.annotator == "zero_shot")
+    needed |= {"sentence_transformers": "embed"} if embeds else {}
     needed |= {"faiss": "embed"} if "dedup" in steps else {}
     for module, extra in needed.items():
         if find_spec(module) is None:

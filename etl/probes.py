@@ -14,10 +14,10 @@ from etl.errors import UserError
 from etl.ledger import engine_spec
 from etl.preflight import check_endpoint
 from etl.sources import list_files
-from etl.tables import Tables
+from etl.tables import Tables, files_folder
 from udfs.embedding import EmbedSettings, embed_texts, load_model
 from udfs.engines.endpoints import probe_endpoint
-from udfs.storage import absolute, delete, read_bytes, write_new
+from udfs.storage import delete, read_bytes, write_new
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -47,27 +47,21 @@ def sources(spark: SparkSession, config: Config) -> str:
     return f"{sum(n for _, n in counted):,} files in {len(counted)} sources"
 
 
-def files_folder(config: Config) -> str:
-    """Returns the folder of segments, lock and scratch files."""
-    where = config.tables
-    return absolute(where.files or f"{str(where.warehouse).rstrip('/')}/_boostqa").rstrip("/")
-
-
 def storage(config: Config) -> str:
     """Writes, reads and deletes a file from the driver."""
-    address = f"{files_folder(config)}/check/{uuid.uuid4().hex}"
+    address = f"{files_folder(config.tables)}/check/{uuid.uuid4().hex}"
     write_new(address, CONTENT)
     try:
         if read_bytes(address) != CONTENT:
             raise UserError(f"{address} does not read back as it was written: is this storage shared and consistent?")
     finally:
         delete(address)
-    return f"the driver writes, reads and deletes in {files_folder(config)}"
+    return f"the driver writes, reads and deletes in {files_folder(config.tables)}"
 
 
 def executors_storage(spark: SparkSession, config: Config) -> str:
     """Writes files from executors, and reads and deletes them on the driver: that is how paid answers come home."""
-    folder = f"{files_folder(config)}/check"
+    folder = f"{files_folder(config.tables)}/check"
 
     def write() -> str:
         address = f"{folder}/{uuid.uuid4().hex}"

@@ -46,6 +46,11 @@ def settings_hash(config: Config, source: SourceConfig) -> str:
     return stable_id(config.fingerprint("ingest"), source.model_dump_json())
 
 
+def setting_of(config: Config, source: SourceConfig) -> str:
+    """Returns where the configuration names a source: a corpus, or a benchmark to decontaminate against."""
+    return f"{'sources' if source in config.sources else 'curate.decontaminate.against'}.{source.name}"
+
+
 def list_files(tables: Tables, config: Config, source: SourceConfig) -> DataFrame:
     """Lists a source's files: uri, size, modified, settings, source. Reads no content; a Delta table is one file, its version the time.
 
@@ -53,29 +58,29 @@ def list_files(tables: Tables, config: Config, source: SourceConfig) -> DataFram
     """
     settings = settings_hash(config, source)
     if source.format == "delta":
-        row = (source.path, 0, str(external_version(tables, source)), settings, source.name)
+        row = (source.path, 0, str(external_version(tables, config, source)), settings, source.name)
         return tables.spark.createDataFrame(
             [row], "uri string, size bigint, modified string, settings string, source string"
         )
-    return _listed(tables.spark, source, settings)
+    return _listed(tables.spark, source, settings, f"{setting_of(config, source)}.path")
 
 
-def external_version(tables: Tables, source: SourceConfig) -> int:
+def external_version(tables: Tables, config: Config, source: SourceConfig) -> int:
     """Returns the version of a Delta table that is a source. Raises UserError that names the source when there is none."""
     version = tables.external_version(source.path)
     if version < 0:
-        raise UserError(f"sources.{source.name}.path: {source.path} is not a Delta table")
+        raise UserError(f"{setting_of(config, source)}.path: {source.path} is not a Delta table")
     return version
 
 
-def _listed(spark: SparkSession, source: SourceConfig, settings: str) -> DataFrame:
+def _listed(spark: SparkSession, source: SourceConfig, settings: str, named: str) -> DataFrame:
     # Not Spark's own listing: that passes over empty files and names with an underscore, and says nothing.
     try:
         files = find_files(absolute(source.path))
     except StorageError as err:
-        raise UserError(f"sources.{source.name}.path: {err}") from err
+        raise UserError(f"{named}: {err}") from err
     if not files:
-        raise UserError(f"sources.{source.name}.path: {source.path} does not exist or matches no file")
+        raise UserError(f"{named}: {source.path} does not exist or matches no file")
     rows = {
         "uri": [f.uri for f in files],
         "size": [f.size for f in files],

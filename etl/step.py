@@ -67,8 +67,8 @@ class Step:
     """One step of the pipeline.
 
     It is skipped when what it hangs on is that of its last success: the versions of the tables it `reads`, the settings it names, and the prompts of
-    its LLM `tasks`; `hangs_on` adds what else there is, `intact` tells whether what it made outside the tables is still there. A step that reads no
-    table (ingest) looks for itself.
+    its LLM `tasks`; `hangs_on` adds what else there is, `intact` tells whether what it made outside the tables is still there. Of the tables it `writes`,
+    those that it `replaces` hold its last run alone, so they must still be at the version it left. A step that reads no table (ingest) looks for itself.
     """
 
     name: str
@@ -77,6 +77,7 @@ class Step:
     writes: tuple[str, ...]
     settings: tuple[str, ...]
     tasks: tuple[str, ...] = ()
+    replaces: tuple[str, ...] = ()
     hangs_on: Callable[[Job], str] = nothing_else
     intact: Callable[[Outcome], bool] = nothing_missing
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from functools import cached_property
 from typing import Any
 
 from etl.schemas import TABLES
@@ -43,19 +44,27 @@ class StepLog:
         # ingest looks at files, which have no version.
         if not step.reads:
             return None
-        from pyspark.sql import functions as F
-
-        same = (
-            (F.col("step") == step.name)
-            & F.col("status").isin("done", "unchanged")
-            & (F.col("fingerprint") == fingerprint)
-        )
-        last = self._tables.read("steps").where(same).orderBy(F.col("created_at").desc()).first()
-        # An output below its recorded version was dropped or restored: run the step again.
-        if last is None or any(self._tables.version(name) < version for name, version in last["versions_out"].items()):
+        last = self._successes.get((step.name, fingerprint))
+        if last is None or not self._still_there(step, last["versions_out"]):
             return None
         made = Outcome(last["rows_in"], last["rows_out"], last["dropped"], last["figures"], last["ids"])
         return Success(made, last["versions_out"]) if step.intact(made) else None
+
+    @cached_property
+    def _successes(self) -> dict[tuple[str, str], dict[str, Any]]:
+        """The last success of every step and fingerprint, read once: a row per configuration ever run, however large the data."""
+        from pyspark.sql import functions as F
+
+        kept = F.struct("rows_in", "rows_out", "dropped", "figures", "ids", "versions_out")
+        done = self._tables.read("steps").where("status IN ('done', 'unchanged')").groupBy("step", "fingerprint")
+        rows = done.agg(F.max_by(kept, "created_at").alias("last")).collect()
+        return {(row["step"], row["fingerprint"]): row["last"].asDict() for row in rows}
+
+    def _still_there(self, step: Step, versions: dict[str, int]) -> bool:
+        # Below its recorded version, a table was dropped or restored; above it, one that the step replaces holds what other settings made.
+        now = {name: self._tables.version(name) for name in versions}
+        replaced = all(now[name] == version for name, version in versions.items() if name in step.replaces)
+        return replaced and all(now[name] >= version for name, version in versions.items())
 
     def add(self, entry: dict[str, Any], outcome: Outcome, seconds: float) -> None:
         """Records one step; `entry` holds step, attempt, status, fingerprint, versions_in and what else is known."""

@@ -8,10 +8,10 @@ import sys
 from collections.abc import Sequence
 
 from etl.config import Config
-from etl.data_card import STAND_IN
 from etl.pipeline import Finished
 from etl.report.figures import Figures, Question, Stage
 from etl.screen import reasons
+from udfs.engines.teacher_rules import MODEL
 
 SHOWN_QUESTIONS = 3
 QUESTION_BOUND, ANSWER_BOUND = 300, 400
@@ -54,7 +54,7 @@ def summary(run: Finished, config: Config, conf: str, sets: Sequence[str]) -> st
 
 def is_placeholder(config: Config) -> bool:
     """Tells whether the answers come from the stand-in teacher."""
-    return config.llm.endpoint == "stand-in" or STAND_IN in (config.llm.models.teacher, config.llm.models.refiner)
+    return config.llm.endpoint == "stand-in" or MODEL in (config.llm.models.teacher, config.llm.models.refiner)
 
 
 def funnel(figures: Figures) -> str:

@@ -27,7 +27,7 @@ class Tables:
         self.written: Counter[str] = Counter()
         # Absolute: Delta finds no table by a relative path, and a worker's current folder is not the driver's.
         self.root = absolute(where.warehouse or where.files or "").rstrip("/")
-        self.files = absolute(where.files).rstrip("/") if where.files else f"{self.root}/_boostqa"
+        self.files = files_folder(where)
 
     def address(self, name: str) -> str:
         """Returns how SQL names the table: a quoted path, or `catalog.schema.name`."""
@@ -162,6 +162,11 @@ class Tables:
         path = f"{self.files}/scratch/{name}"
         rows.write.mode("overwrite").parquet(path)
         return self.spark.read.schema(rows.schema).parquet(path)
+
+
+def files_folder(where: TablesConfig) -> str:
+    """Returns the folder of segments, lock and scratch files: `tables.files`, else one inside the warehouse."""
+    return absolute(where.files or f"{str(where.warehouse).rstrip('/')}/_boostqa").rstrip("/")
 
 
 def external_address(path: str) -> str:

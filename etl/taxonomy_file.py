@@ -17,8 +17,9 @@ def read_taxonomy(config: Config) -> Taxonomy:
     try:
         if name == PACKAGED:
             return parse_taxonomy(packaged(PACKAGED), f"conf/{PACKAGED}")
-        if not Path(name).is_file():
+        path = Path(name).expanduser()
+        if not path.is_file():
             raise UserError(f"annotate.taxonomy: there is no file {name}")
-        return load_taxonomy(name)
+        return load_taxonomy(path)
     except TaxonomyError as err:
         raise UserError(f"annotate.taxonomy: {err}") from err

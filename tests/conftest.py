@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from etl.config import Config
     from etl.pipeline import Finished
     from etl.tables import Tables
+    from tests.etl.small import Small
     from udfs.engines.teacher_process import Teacher
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -25,6 +28,17 @@ ROOT = Path(__file__).resolve().parents[1]
 # A busy machine is no failure.
 settings.register_profile("boostqa", deadline=None)
 settings.load_profile("boostqa")
+
+# Before the first session, and for the processes that tests start.
+os.environ["SPARK_CONF_DIR"] = str(ROOT / "tests" / "spark")
+LONG_FIXTURES = ("sample_run", "small")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of a file, and all tests on one long run, go to one process (`-n 2 --dist loadgroup`), so that it is made once."""
+    for item in items:
+        used = [name for name in LONG_FIXTURES if name in getattr(item, "fixturenames", ())]
+        item.add_marker(pytest.mark.xdist_group(used[0] if used else str(item.path.relative_to(ROOT))))
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -37,10 +51,13 @@ def _at_the_root() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def spark() -> Iterator[SparkSession]:
+def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
     from etl.session import get_spark
 
-    session = get_spark("local[2]")
+    # One at a time: on a new machine the first downloads the jars of Delta.
+    with (tmp_path_factory.getbasetemp().parent / "spark.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        session = get_spark("local[2]")
     yield session
     session.stop()
 
@@ -114,6 +131,21 @@ def sample_run(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) ->
     config = load_config("conf/local.yaml", [f"tables.warehouse={warehouse}"])
     finished, lines = run_steps(spark, config)
     return SampleRun(config, Tables(spark, config.tables), warehouse, finished, lines, _executed_plans(spark))
+
+
+@pytest.fixture(scope="session")
+def small(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory, teacher_process: Teacher) -> Small:
+    """Runs the whole pipeline over the small corpus, once for all tests. Only for reading and copying."""
+    from tests.etl.small import Small, small_config, small_corpus
+    from tests.etl.tiny import run_steps
+
+    folder = tmp_path_factory.mktemp("small")
+    corpus, warehouse = small_corpus(folder / "corpus"), folder / "warehouse"
+    config = small_config(corpus, warehouse, teacher_process.base_url)
+    run_steps(spark, config, last="plan")
+    shutil.copytree(warehouse, folder / "planned")
+    run_steps(spark, config)
+    return Small(corpus, folder / "planned", warehouse, config)
 
 
 def _executed_plans(spark: SparkSession) -> list[str]:

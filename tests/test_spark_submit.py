@@ -22,12 +22,12 @@ import pyspark
 import pytest
 import yaml
 
-from etl.cli import main
 from etl.schemas import TABLES
 from etl.session import DELTA_SETTINGS, delta_package
+from tests.etl.small import shuffled, small_config
 
 if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
+    from tests.etl.small import Small
 
 ROOT = Path(__file__).resolve().parents[1]
 SPARK_HOME = Path(pyspark.__file__).parent
@@ -42,7 +42,7 @@ SETTINGS = {
     "spark.ui.enabled": "false",
     "spark.log.level": "ERROR",
 }
-STAND_IN = {"endpoint": "stand-in", "models": dict.fromkeys(("teacher", "refiner", "annotator", "judge"), "stand-in")}
+STAND_IN = {"endpoint": "stand-in", "base_urls": [], "workers": 3}
 # Their keys hold an address or a run, which differ from folder to folder and from run to run.
 OWN_KEYS = {"files", "quarantine", "steps"}
 
@@ -53,23 +53,12 @@ def environment(**more: str) -> dict[str, str]:
     return {**kept, "SPARK_LOCAL_IP": "127.0.0.1", "PYSPARK_PYTHON": sys.executable, **more}
 
 
-def make_folder(folder: Path) -> Path:
-    """A folder with a small corpus and a profile, all paths relative."""
-    folder.mkdir()
-    for name, count in (("science/science", 6), ("qa_en/questions", 3)):
-        lines = (ROOT / f"samples/corpus/{name}.jsonl").read_text("utf-8").splitlines()[:count]
-        (folder / "corpus" / name).parent.mkdir(parents=True)
-        (folder / "corpus" / f"{name}.jsonl").write_text("\n".join([*lines, "not JSON"]) + "\n", "utf-8")
-    common = {"format": "jsonl", "license": "CC0-1.0"}
-    profile = {
-        "sources": [
-            {"name": "science", "path": "corpus/science", "fields": {"text": "body", "id": "uid"}, **common},
-            {"name": "qa", "path": "corpus/qa_en", "fields": {"question": "prompt", "answer": "reply"}, **common},
-        ],
-        "llm": STAND_IN,
-        "plan": {"total_tokens": 600},
-    }
-    (folder / "profile.yaml").write_text(yaml.safe_dump(profile), "utf-8")
+def make_folder(folder: Path, small: Small) -> Path:
+    """The small corpus in another order, and a profile with the settings of its run; all paths are relative."""
+    shuffled(small.corpus, folder / "corpus")
+    config = small_config("corpus", "warehouse", "http://127.0.0.1:1/v1", mlflow={"enabled": True}, llm=STAND_IN)
+    profile = config.model_dump(mode="json", by_alias=True)
+    (folder / "profile.yaml").write_text(yaml.safe_dump(profile, allow_unicode=True), "utf-8")
     return folder
 
 
@@ -141,25 +130,12 @@ def submit(master: str, archive: Path, folder: Path, *arguments: str) -> subproc
 
 @pytest.fixture(scope="module")
 def submitted(
-    master: str, archive: Path, tmp_path_factory: pytest.TempPathFactory
+    master: str, archive: Path, small: Small, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, subprocess.CompletedProcess[str]]:
-    folder = make_folder(tmp_path_factory.mktemp("cluster-run") / "folder")
+    folder = make_folder(tmp_path_factory.mktemp("cluster-run") / "folder", small)
     done = submit(master, archive, folder, "run", "--conf", "profile.yaml")
     assert done.returncode == 0, done.stderr[-4000:]
     return folder / "warehouse", done
-
-
-@pytest.fixture(scope="module")
-def by_console(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same by the console command's own function, on the session of the tests."""
-    folder = make_folder(tmp_path_factory.mktemp("console-run") / "folder")
-    before = Path.cwd()
-    os.chdir(folder)
-    try:
-        assert main(["run", "--conf", "profile.yaml"]) == 0
-    finally:
-        os.chdir(before)
-    return folder / "warehouse"
 
 
 def rows_of(table: Path) -> list[dict[str, Any]]:
@@ -180,18 +156,20 @@ def keys_of(name: str, rows: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
     return sorted(tuple(row[column] for column in TABLES[name].key) for row in rows)
 
 
-def test_a_cluster_makes_the_same_rows_as_the_console(submitted: tuple[Path, Any], by_console: Path) -> None:
-    there, here = tables_of(submitted[0]), tables_of(by_console)
+def test_a_cluster_makes_the_same_rows_of_shuffled_files_in_another_place(
+    submitted: tuple[Path, Any], small: Small
+) -> None:
+    there, here = tables_of(submitted[0]), tables_of(small.warehouse)
     assert {name: len(rows) for name, rows in there.items()} == {name: len(rows) for name, rows in here.items()}
-    assert len(here["documents"]) == 9
-    assert len(here["quarantine"]) == 2
-    assert len(here["llm_calls"]) > 10
+    assert len(here["documents"]) == 14
+    assert len(here["quarantine"]) == 1
+    assert len(here["llm_calls"]) > 20
     for name in set(here) - OWN_KEYS:
         assert keys_of(name, there[name]) == keys_of(name, here[name]), name
 
 
-def test_a_cluster_exports_the_same_files(submitted: tuple[Path, Any], by_console: Path) -> None:
-    (there,), (here,) = submitted[0].glob("export/*/manifest.json"), by_console.glob("export/*/manifest.json")
+def test_a_cluster_exports_the_same_files(submitted: tuple[Path, Any], small: Small) -> None:
+    (there,), (here,) = submitted[0].glob("export/*/manifest.json"), small.warehouse.glob("export/*/manifest.json")
     sums = [{f["sha256"] for f in json.loads(path.read_text("utf-8"))["files"]} for path in (there, here)]
     assert sums[0] == sums[1]
     assert all((there.parent / Path(f["path"]).name).is_file() for f in json.loads(there.read_text("utf-8"))["files"])
@@ -209,13 +187,13 @@ def test_a_cluster_leaves_nothing_behind_but_the_warehouse(submitted: tuple[Path
 def test_progress_is_plain_lines_without_the_noise_of_spark(submitted: tuple[Path, Any]) -> None:
     _, done = submitted
     # spark-submit itself puts a Python driver's stderr on its stdout.
-    assert re.search(r"^\[ 1/\d+\] ingest .*9 out", done.stdout, re.MULTILINE)
+    assert re.search(r"^\[ 1/\d+\] ingest .*14 out", done.stdout, re.MULTILINE)
     assert " INFO " not in done.stdout.partition("[ 1/")[2]
     assert "Traceback" not in done.stdout + done.stderr
 
 
-def test_a_wrong_setting_is_one_line_and_exit_code_2(master: str, archive: Path, tmp_path: Path) -> None:
-    folder = make_folder(tmp_path / "folder")
+def test_a_wrong_setting_is_one_line_and_exit_code_2(master: str, archive: Path, small: Small, tmp_path: Path) -> None:
+    folder = make_folder(tmp_path / "folder", small)
     done = submit(master, archive, folder, "run", "--conf", "profile.yaml", "--set", "dedup.treshold=0.8")
     assert done.returncode == 2
     assert "boostqa: dedup.treshold: is not a setting" in done.stdout

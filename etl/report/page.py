@@ -14,8 +14,8 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
 from etl.report.figures import CellMap, Figures, Measured, Question, Stage
+from udfs.engines.teacher_rules import MODEL
 
-STAND_IN = "stand-in"
 LEVELS = (1, 2, 3, 4, 5)
 SHADES = 5
 # Only the page's own script and style may run, by their hashes; no address may be opened by the page itself.
@@ -36,7 +36,7 @@ def render(figures: Figures) -> str:
         style=Markup(style),
         script=Markup(script),
         sample=sample_json(figures),
-        placeholders=any(call.model == STAND_IN for call in figures.calls),
+        placeholders=any(call.model == MODEL for call in figures.calls),
         units=funnel_units(figures.funnel),
         maps=[_map_view(m, figures.names) for m in figures.maps],
         diversity=_by_items(figures.diversity, figures.names),

@@ -13,7 +13,7 @@ from pyspark.sql import functions as F
 from etl.asking import ask, read_rows
 from etl.items import ITEM, question_items, seed_items, unique_seeds, vectors
 from etl.step import Job, Outcome, Step, count_reasons
-from udfs.embedding import EmbedSettings, embed_texts, from_binary, load_model
+from udfs.embedding import EmbedSettings, embed_texts, from_binary, load_model, to_binary
 from udfs.requests import Asking
 from udfs.tasks import Parsed
 from udfs.taxonomy import Taxonomy, prototypes
@@ -74,7 +74,7 @@ def _zero_shot(job: Job, every: DataFrame) -> int:
     todo = pending.join(vectors(job.tables, model), ["item_id", "role", "text_hash"])
     if todo.isEmpty():
         return 0
-    made = embed_prototypes(EmbedSettings(model=model, device=job.config.embed.device), texts)
+    made = _embedded_prototypes(job, texts)
     disciplines = {f.id: f.discipline for f in job.taxonomy.fields}
     minimum = job.config.annotate.min_score
 
@@ -87,12 +87,21 @@ def _zero_shot(job: Job, every: DataFrame) -> int:
     return job.tables.append("annotations", rows.withColumn("model", F.lit(model)))
 
 
-def embed_prototypes(settings: EmbedSettings, texts: list[tuple[str, str]]) -> Prototypes:
-    """Embeds the field prototypes and the level descriptions, once on the driver: a few hundred kilobytes."""
-    model = load_model(settings)
-    fields = embed_texts(model, [text for _, text in texts]).vectors.astype(np.float32)
-    levels = embed_texts(model, [text for _, text in LEVELS]).vectors.astype(np.float32)
-    return Prototypes(tuple(field for field, _ in texts), fields, levels)
+def _embedded_prototypes(job: Job, texts: list[tuple[str, str]]) -> Prototypes:
+    """Embeds the field prototypes and the level descriptions: a few hundred kilobytes. In the workers, so that the driver loads no model."""
+    settings = EmbedSettings(model=job.config.embed.model, device=job.config.embed.device, threads=1)
+
+    def embed(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            made = embed_texts(load_model(settings), batch.column("text").to_pylist())
+            vectors = pa.array(to_binary(made.vectors), pa.binary())
+            yield pa.RecordBatch.from_arrays([batch.column("n"), vectors], names=["n", "vector"])
+
+    numbered = list(enumerate([text for _, text in texts] + [text for _, text in LEVELS]))
+    rows = job.spark.createDataFrame(numbered, "n int, text string").mapInArrow(embed, "n int, vector binary").collect()
+    binary = [bytes(row["vector"]) for row in sorted(rows, key=lambda row: row["n"])]
+    vectors = from_binary(binary, len(binary[0]) // 2)
+    return Prototypes(tuple(field for field, _ in texts), vectors[: len(texts)], vectors[len(texts) :])
 
 
 def labelled(batch: pa.RecordBatch, made: Prototypes, disciplines: dict[str, str], minimum: float) -> pa.RecordBatch:

@@ -130,6 +130,7 @@ STEP = Step(
     run,
     reads=("documents",),
     writes=("curation", "quarantine"),
+    replaces=("curation",),
     settings=("curate", "dedup.max_driver_edges"),
     hangs_on=benchmark_state,
 )

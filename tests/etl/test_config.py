@@ -177,6 +177,7 @@ def test_several_errors_are_one_line_with_a_count() -> None:
         (["tables.warehouse=null", "tables.catalog=main", "tables.schema=s"], "`tables.files`"),
         (["llm.endpoint=urls"], "`llm.base_urls` is empty"),
         ([f"sources=[{SOURCE}, {SOURCE}]".replace("'", "")], "two sources are named s"),
+        ([f"curate.decontaminate.against=[{SOURCE}, {SOURCE}]".replace("'", "")], "two benchmarks are named s"),
         (["sources=[{name: s, path: p}]"], "sources.0.license"),
         (["llm.api_key_env=sk-abc123"], "the name of an environment variable"),
         (["llm.base_urls=['https://me:secret@host/v1']"], "put the key into an environment variable"),

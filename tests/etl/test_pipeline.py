@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import os
-import random
 import shutil
 import signal
 import subprocess
@@ -14,7 +12,6 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,41 +20,17 @@ import pytest
 from etl.errors import UserError
 from etl.pipeline import NAMES, chosen_steps
 from etl.tables import Tables
-from tests.etl.tiny import ROOT, delta_versions, get, make_config, outcome_of, run_steps, source, write_jsonl
+from tests.etl.small import WORKERS, small_config
+from tests.etl.tiny import ROOT, delta_versions, get, outcome_of, run_steps, write_jsonl
 from udfs.engines.teacher_process import Teacher, start_teacher
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-    from etl.config import Config
+    from tests.etl.small import Small
 
-PASSAGES, PAIRS = "samples/corpus/science/science.jsonl", "samples/corpus/qa_en/questions.jsonl"
 TABLES_OF_IDS = {"documents": "doc_id", "llm_calls": "request_id", "drafts": "draft_id", "refinements": "qa_id"}
-IN_FLIGHT, FLUSH_ROWS, WORKERS = 4, 2, 2
-
-
-def small_corpus(folder: Path) -> Path:
-    """Six passages, five pairs and three Chinese passages of the samples."""
-    lines = (ROOT / PASSAGES).read_text("utf-8").splitlines()
-    write_jsonl(folder / "passages.jsonl", [json.loads(line) for line in lines[:6]])
-    lines = (ROOT / PAIRS).read_text("utf-8").splitlines()
-    write_jsonl(folder / "pairs.jsonl", [json.loads(line) for line in lines[7:12]])
-    with (ROOT / "samples/corpus/zh_humanities/zh_humanities.tsv").open(encoding="utf-8") as file:
-        chinese = list(csv.DictReader(file, delimiter="\t"))[:3]
-    write_jsonl(folder / "zh.jsonl", chinese)
-    return folder
-
-
-def config_of(corpus: Path, warehouse: Path, teacher: Teacher, **sections: Any) -> Config:
-    fields = {
-        "passages": {"text": "body", "id": "uid"},
-        "pairs": {"question": "prompt", "answer": "reply", "id": "q_id"},
-    }
-    fields["zh"] = {"text": "正文", "id": "编号"}
-    sources = [source(name, corpus / f"{name}*", format="jsonl", fields=mapped) for name, mapped in fields.items()]
-    llm = {"endpoint": "urls", "base_urls": [teacher.base_url], "workers": WORKERS, **sections.pop("llm", {})}
-    plan = {"total_tokens": 6_000}
-    return make_config(warehouse, sources=sources, llm=llm, plan=plan, **sections)
+IN_FLIGHT, FLUSH_ROWS = 4, 2
 
 
 def ids(tables: Tables) -> dict[str, list[Any]]:
@@ -68,50 +41,12 @@ def calls_by_task(tables: Tables) -> Counter[str]:
     return Counter(get(tables, "llm_calls", "task"))
 
 
-@dataclass(frozen=True)
-class Small:
-    """The small corpus run up to `plan` (kept as `planned`), then up to `refine` in `warehouse`."""
-
-    corpus: Path
-    planned: Path
-    warehouse: Path
-    config: Config
-
-    def tables(self, spark: SparkSession) -> Tables:
-        return Tables(spark, self.config.tables)
-
-
-@pytest.fixture(scope="module")
-def small(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory, teacher_process: Teacher) -> Small:
-    folder = tmp_path_factory.mktemp("small")
-    corpus, warehouse = small_corpus(folder / "corpus"), folder / "warehouse"
-    config = config_of(corpus, warehouse, teacher_process)
-    run_steps(spark, config, last="plan")
-    shutil.copytree(warehouse, folder / "planned")
-    run_steps(spark, config, last="refine")
-    return Small(corpus, folder / "planned", warehouse, config)
-
-
-def test_ids_are_those_of_a_run_on_shuffled_files_in_another_place(
-    spark: SparkSession, small: Small, teacher: Teacher, tmp_path: Path
-) -> None:
-    elsewhere = tmp_path / "elsewhere"
-    elsewhere.mkdir()
-    for path in sorted(small.corpus.iterdir(), reverse=True):
-        lines = path.read_text("utf-8").splitlines()
-        random.Random(5).shuffle(lines)
-        (elsewhere / path.name).write_text("\n".join(lines), "utf-8")
-    config = config_of(elsewhere, tmp_path / "warehouse", teacher, llm={"workers": 3})
-    run_steps(spark, config, last="refine")
-    assert ids(Tables(spark, config.tables)) == ids(small.tables(spark))
-
-
 def test_another_refine_setting_pays_for_refining_alone(
     spark: SparkSession, small: Small, teacher: Teacher, tmp_path: Path
 ) -> None:
     shutil.copytree(small.warehouse, tmp_path / "warehouse")
     params = {**small.config.refine.params, "temperature": 0.35}
-    config = config_of(small.corpus, tmp_path / "warehouse", teacher, refine={"params": params})
+    config = small_config(small.corpus, tmp_path / "warehouse", teacher.base_url, refine={"params": params})
     before = calls_by_task(small.tables(spark))
     sent = teacher.stats()["requests"]
     finished, _ = run_steps(spark, config, last="refine")
@@ -130,7 +65,7 @@ def test_another_model_is_asked_and_not_taken_as_unchanged(
 ) -> None:
     shutil.copytree(small.warehouse, tmp_path / "warehouse")
     models = {**small.config.llm.models.model_dump(), "refiner": "gpt-none"}
-    config = config_of(small.corpus, tmp_path / "warehouse", teacher, llm={"models": models})
+    config = small_config(small.corpus, tmp_path / "warehouse", teacher.base_url, llm={"models": models})
     before = delta_versions(small.tables(spark))
     with pytest.raises(UserError, match=r"gpt-none.*does not exist"):
         run_steps(spark, config, "refine")
@@ -149,10 +84,10 @@ def test_a_seed_that_changed_is_not_paid_for_with_the_drafts_of_its_old_text(
 ) -> None:
     shutil.copytree(small.warehouse, tmp_path / "warehouse")
     shutil.copytree(small.corpus, tmp_path / "corpus")
-    rows = [json.loads(line) for line in (tmp_path / "corpus/passages.jsonl").read_text("utf-8").splitlines()]
+    rows = [json.loads(line) for line in (tmp_path / "corpus/passages.jsonl").read_text("utf-8").splitlines()[:-1]]
     rows[0]["body"] += " Mercury, which is denser still, is poured and not carried."
     write_jsonl(tmp_path / "corpus/passages.jsonl", rows)
-    config = config_of(tmp_path / "corpus", tmp_path / "warehouse", teacher)
+    config = small_config(tmp_path / "corpus", tmp_path / "warehouse", teacher.base_url)
     documents = get(small.tables(spark), "documents", "doc_id")
     sent = teacher.stats()["requests"]
     finished, _ = run_steps(spark, config, "ingest,curate,refine")
@@ -200,7 +135,7 @@ def test_a_killed_run_goes_on_and_pays_at_most_what_was_in_flight_again(
 ) -> None:
     shutil.copytree(small.planned, tmp_path / "warehouse")
     llm = {"max_in_flight": IN_FLIGHT, "flush_rows": FLUSH_ROWS, "flush_seconds": 0.2}
-    config = config_of(small.corpus, tmp_path / "warehouse", slow_teacher, llm=llm)
+    config = small_config(small.corpus, tmp_path / "warehouse", slow_teacher.base_url, llm=llm)
     profile = tmp_path / "profile.yaml"
     profile.write_text(json.dumps(config.model_dump(mode="json", by_alias=True), ensure_ascii=False), "utf-8")
     unique = calls_by_task(small.tables(spark))

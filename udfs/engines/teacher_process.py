@@ -88,7 +88,7 @@ def _command(faults: Faults, port: int, port_file: Path) -> list[str]:
         if isinstance(value, bool):
             command += [flag] if value else []
         elif value != getattr(NO_FAULTS, name):
-            command += [flag, str(value)]
+            command.append(f"{flag}={value}")
     return command
 
 

@@ -9,11 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-import pytest
 import zstandard
 
-from etl.errors import UserError
-from etl.templates import render_text
 from tests.etl.tiny import job_for, the_step
 
 if TYPE_CHECKING:
@@ -84,10 +81,3 @@ def test_the_same_mixture_gives_the_same_bytes(sample_run: SampleRun, spark: Spa
     assert again.is_relative_to(tmp_path)
     for path in folder_of(sample_run).glob("part-*"):
         assert (again / path.name).read_bytes() == path.read_bytes()
-
-
-def test_templates_put_question_and_answer_into_one_text() -> None:
-    assert render_text("plain", ["Why {answer}?"], ["So {question}."]) == ["Why {answer}?\n\nSo {question}."]
-    assert render_text("labelled", ["Q?"], ["A."]) == ["Question: Q?\n\nAnswer: A."]
-    with pytest.raises(UserError, match=r"export\.template.*'nice'"):
-        render_text("nice", [], [])

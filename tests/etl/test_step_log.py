@@ -1,0 +1,69 @@
+"""What a step takes over from an earlier run: only what still stands, and of the steps before it only what this run's settings mean."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from rich.console import Console
+
+from etl.items import latest_id
+from etl.pipeline import run_pipeline
+from etl.screen import Screen
+from etl.step import Job, Outcome, Step
+from etl.tables import Tables
+from tests.etl.tiny import document, get, kept, make_config, put
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+    from etl.config import Config
+
+
+def run_with(spark: SparkSession, config: Config, steps: list[Step]) -> list[str]:
+    return [ran.status for ran in run_pipeline(spark, config, steps, Screen(Console(quiet=True))).steps]
+
+
+@pytest.fixture
+def warehouse(spark: SparkSession, tmp_path: Path) -> Path:
+    put(Tables(spark, make_config(tmp_path).tables), "documents", [document("one", "A passage.")])
+    return tmp_path
+
+
+def test_a_table_that_other_settings_have_replaced_since_is_made_anew(spark: SparkSession, warehouse: Path) -> None:
+    def judge(job: Job) -> Outcome:
+        rows = [("one", True, job.config.run.seed / 10)]
+        job.tables.overwrite("curation", spark.createDataFrame(rows, "doc_id string, kept boolean, quality double"))
+        return Outcome(1, 1)
+
+    step = Step("curate", judge, ("documents",), ("curation",), ("run.seed",), replaces=("curation",))
+    configs = [make_config(warehouse, run={"seed": seed}) for seed in (1, 2, 1, 1)]
+    assert [run_with(spark, config, [step]) for config in configs] == [["done"], ["done"], ["done"], ["unchanged"]]
+    assert get(Tables(spark, configs[0].tables), "curation", "quality") == [0.1]
+
+
+def test_a_table_that_only_grows_is_taken_as_it_is(spark: SparkSession, warehouse: Path) -> None:
+    def judge(job: Job) -> Outcome:
+        put(job.tables, "curation", [kept(f"seed-{job.config.run.seed}")])
+        return Outcome(1, 1)
+
+    step = Step("curate", judge, ("documents",), ("curation",), ("run.seed",))
+    configs = [make_config(warehouse, run={"seed": seed}) for seed in (1, 2, 1)]
+    assert [run_with(spark, config, [step]) for config in configs] == [["done"], ["done"], ["unchanged"]]
+
+
+def test_a_step_finds_the_ids_of_the_unchanged_steps_before_it(spark: SparkSession, warehouse: Path) -> None:
+    seen: list[str | None] = []
+
+    def plan(job: Job) -> Outcome:
+        return Outcome(0, 0, ids={"plan_id": f"plan of seed {job.config.run.seed}"})
+
+    def use(job: Job) -> Outcome:
+        seen.append(latest_id(job.tables, "plan_id"))
+        return Outcome(0, 0)
+
+    steps = [Step("plan", plan, ("documents",), (), ("run.seed",)), Step("export", use, ("documents",), (), ("run",))]
+    for seed, name in ((1, "first"), (2, "second"), (1, "third")):
+        run_with(spark, make_config(warehouse, run={"seed": seed, "name": name}), steps)
+    assert seen == ["plan of seed 1", "plan of seed 2", "plan of seed 1"]
