@@ -55,15 +55,16 @@ class EmbedSettings:
 class Embedded:
     """What became of n texts, in their order.
 
-    `vectors` (n, dim) float16 has unit rows, all zeros where `error` is set; `unknown_share` (n,) float32 is unknown
+    `vectors` (n, dim) float16 has unit rows, all zeros where `unread` or `error` is set; `unknown_share` (n,) float64 is unknown
     tokens / tokens, without special tokens; `cut` (n,) says that the text is longer than the model's window; `n_tokens`
-    (n,) int32 counts the whole text without special tokens; `error` says in words why a text has no vector, else None.
+    (n,) int32 counts the whole text without special tokens; `unread` (n,) says that too many of its tokens are unknown; `error` says in words why a text has no vector, else None.
     """
 
     vectors: NDArray[np.float16]
-    unknown_share: NDArray[np.float32]
+    unknown_share: NDArray[np.float64]
     cut: NDArray[np.bool_]
     n_tokens: NDArray[np.int32]
+    unread: NDArray[np.bool_]
     error: list[str | None]
 
 
@@ -79,11 +80,14 @@ def load_model(settings: EmbedSettings) -> SentenceTransformer:
     return _load(settings.model, settings.device, settings.max_window)
 
 
-def embed_texts(model: SentenceTransformer, texts: Sequence[str | None], batch_size: int = 64) -> Embedded:
+def embed_texts(
+    model: SentenceTransformer, texts: Sequence[str | None], batch_size: int = 64, max_unknown_share: float = 1.0
+) -> Embedded:
     """Embeds texts in batches of similar length, so that little is spent on padding.
 
-    A missing or blank text, and one whose vector is not finite or is zero, gets an error in place of a vector; nothing
-    is dropped.
+    A text of which more than `max_unknown_share` is unknown to the model gets no vector: nothing may hang on it, and the
+    model is the costly part. A missing or blank text, and one whose vector is not finite or is zero, gets an error in
+    place of a vector; nothing is dropped.
     """
     numbered = [(i, text) for i, text in enumerate(texts) if text and text.strip()]
     filled = np.array([i for i, _ in numbered], dtype=np.int64)
@@ -91,20 +95,24 @@ def embed_texts(model: SentenceTransformer, texts: Sequence[str | None], batch_s
     n_tokens = np.zeros(len(texts), dtype=np.int32)
     unknown = np.zeros(len(texts), dtype=np.int32)
     n_tokens[filled], unknown[filled] = _count_tokens(model.tokenizer, present)
+    unknown_share = unknown / np.maximum(n_tokens, 1)
+    unread = unknown_share > max_unknown_share
     window = _text_window(model)
     raw = np.zeros((len(texts), _dim(model)), dtype=np.float32)
     # Longest first: a batch too big for the device's memory fails at once, not after an hour.
     longest_first = np.argsort(-np.minimum(n_tokens[filled], window), kind="stable")
-    for start in range(0, filled.size, batch_size):
-        batch = longest_first[start : start + batch_size]
+    wanted = longest_first[~unread[filled[longest_first]]]
+    for start in range(0, wanted.size, batch_size):
+        batch = wanted[start : start + batch_size]
         raw[filled[batch]] = _encode(model, [present[i] for i in batch])
     vectors, sound = _unit_halves(raw)
     return Embedded(
         vectors=vectors,
-        unknown_share=(unknown / np.maximum(n_tokens, 1)).astype(np.float32),
+        unknown_share=unknown_share,
         cut=n_tokens > window,
         n_tokens=n_tokens,
-        error=_errors(len(texts), filled, sound),
+        unread=unread,
+        error=_errors(len(texts), filled, sound | unread),
     )
 
 

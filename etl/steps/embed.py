@@ -22,8 +22,9 @@ KEY = ["item_id", "role", "text_hash", "model"]
 
 
 def run(job: Job, every: Callable[[Job], DataFrame]) -> Outcome:
-    """Embeds what is new. A row that its model can not read well has a reason beside its vector."""
+    """Embeds what is new. A text that its model can not read has a reason in place of a vector, one that it reads in part beside it."""
     config = job.config.embed
+    _forget_other_bound(job)
     known = job.tables.read("embeddings").select(*KEY)
     todo = every(job).withColumn("model", F.lit(config.model)).join(known, KEY, "left_anti")
     pending = job.tables.scratch("embed_items", todo)
@@ -43,6 +44,15 @@ def run(job: Job, every: Callable[[Job], DataFrame]) -> Outcome:
     return _outcome(job, pending, n, made)
 
 
+def _forget_other_bound(job: Job) -> None:
+    """Deletes what another `max_unknown_share` has decided: such texts are embedded, or marked, anew."""
+    config = job.config.embed
+    unread, over = F.col("reason") == "unknown_tokens", F.col("unknown_share") > config.max_unknown_share
+    other = F.coalesce(unread, F.lit(False)) != over
+    mine = job.tables.read("embeddings").where((F.col("model") == config.model) & other)
+    job.tables.delete_matching("embeddings", mine.select(*KEY), KEY)
+
+
 def _outcome(job: Job, pending: DataFrame, n: int, made: int) -> Outcome:
     new = job.tables.read("embeddings").join(pending.select(*KEY), KEY, "left_semi")
     reasons = count_reasons(new)
@@ -53,22 +63,18 @@ def _outcome(job: Job, pending: DataFrame, n: int, made: int) -> Outcome:
 
 def embedded(batch: pa.RecordBatch, settings: EmbedSettings, max_unknown: float) -> pa.RecordBatch:
     """Embeds the column `text` of a batch; one row each, with a reason where the vector is missing or must not decide alone."""
-    made = embed_texts(load_model(settings), batch.column("text").to_pylist(), settings.batch_size)
+    made = embed_texts(load_model(settings), batch.column("text").to_pylist(), settings.batch_size, max_unknown)
     failed = np.array([error is not None for error in made.error])
-    reason = np.where(
-        failed,
-        "no_vector",
-        np.where(made.unknown_share > max_unknown, "unknown_tokens", np.where(made.cut, "longer_than_window", "")),
-    )
+    reason = np.select([made.unread, failed, made.cut], ["unknown_tokens", "no_vector", "longer_than_window"], "")
     return pa.RecordBatch.from_pydict(
         {
             "item_id": batch.column("item_id"),
             "role": batch.column("role"),
             "text_hash": batch.column("text_hash"),
             "model": [settings.model] * batch.num_rows,
-            "vector": pa.array(to_binary(made.vectors), pa.binary(), mask=failed),
+            "vector": pa.array(to_binary(made.vectors), pa.binary(), mask=failed | made.unread),
             "dim": pa.array([made.vectors.shape[1]] * batch.num_rows, pa.int32()),
-            "unknown_share": made.unknown_share.astype(np.float64),
+            "unknown_share": made.unknown_share,
             "cut": made.cut,
             "reason": pa.array(reason.tolist(), pa.string(), mask=reason == ""),
         }

@@ -58,11 +58,20 @@ def test_rows_without_text_get_a_reason_and_no_nan(made) -> None:
 
 
 def test_unknown_tokens_and_cut_texts_are_told(made) -> None:
-    assert made.unknown_share.dtype == np.float32
+    assert made.unknown_share.dtype == np.float64, "a share of exactly the bound must not be over it"
     assert made.unknown_share[[0, 2, 3]].tolist() == [0, 0, 0]
     assert made.unknown_share[6] > 0.1
     assert made.n_tokens[7:].tolist() == [400, 254]
     assert np.flatnonzero(made.cut).tolist() == [7]
+
+
+def test_a_text_with_too_many_unknown_tokens_costs_no_encoding(model, made) -> None:
+    some = embed_texts(model, TEXTS, batch_size=3, max_unknown_share=float(made.unknown_share[6]) - 1e-9)
+    assert np.flatnonzero(some.unread).tolist() == [6]
+    assert not some.vectors[6].any()
+    assert some.error == made.error
+    assert some.unknown_share[6] == made.unknown_share[6]
+    assert not embed_texts(model, TEXTS, max_unknown_share=float(made.unknown_share[6])).unread.any()
 
 
 def test_batches_and_order_change_a_vector_by_rounding_only(model, made) -> None:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from pyspark.sql import functions as F
 
 from etl.steps.embed import embedded
-from tests.etl.tiny import MODEL
+from tests.etl.tiny import MODEL, document, job_for, kept, make_config, put, the_step
 from udfs.embedding import EmbedSettings, from_binary
 
 if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
     from tests.conftest import SampleRun
 
 ENGLISH = "Photosynthesis is the process by which plants use light to make sugar."
@@ -48,11 +52,25 @@ def test_a_readable_text_has_a_unit_vector_and_no_reason(rows: dict[str, dict[st
 def test_chinese_is_marked_as_unreadable_for_the_english_model(rows: dict[str, dict[str, Any]]) -> None:
     assert rows["zh"]["reason"] == "unknown_tokens"
     assert rows["zh"]["unknown_share"] > 0.1
+    assert rows["zh"]["vector"] is None
 
 
 def test_a_text_over_the_window_is_marked_as_cut(rows: dict[str, dict[str, Any]]) -> None:
     assert (rows["long"]["reason"], rows["long"]["cut"]) == ("longer_than_window", True)
     assert rows["long"]["vector"] is not None
+
+
+def test_another_bound_of_unknown_tokens_is_decided_anew(spark: SparkSession, tmp_path: Path) -> None:
+    rows = [document("en", ENGLISH), document("zh", CHINESE, lang="zh")]
+    for bound, unread in ((0.1, ["zh"]), (0.9, []), (0.9, []), (0.1, ["zh"])):
+        job = job_for(spark, make_config(tmp_path, embed={"max_unknown_share": bound}))
+        if not job.tables.exists("documents"):
+            put(job.tables, "documents", rows)
+            put(job.tables, "curation", [kept("en"), kept("zh")])
+        the_step("embed").run(job)
+        found = job.tables.read("embeddings").select("item_id", "reason", F.col("vector").isNull().alias("none"))
+        assert {row["item_id"]: row["none"] for row in found.collect()} == {"en": False, "zh": bool(unread)}
+        assert [row["item_id"] for row in found.collect() if row["reason"] == "unknown_tokens"] == unread
 
 
 def test_every_seed_and_every_refined_question_is_embedded(sample_run: SampleRun) -> None:
