@@ -50,10 +50,14 @@ demo: java venv ## Run the whole job on samples/: no key, no GPU, no endpoint (o
 
 .PHONY: test
 test: java venv ## Run the tests (some of them: PYTEST_FLAGS="tests/udfs -k minhash")
-	@$(PY) -m pytest --cov -n $(TEST_PROCESSES) --dist loadgroup $(PYTEST_FLAGS)
+	@$(PY) -m pytest --cov -n $(TEST_PROCESSES) --dist loadgroup -m "not long" $(PYTEST_FLAGS)
+
+.PHONY: test-long
+test-long: java venv ## Run the long tests: spark-submit to a cluster of its own
+	@$(PY) -m pytest -m long $(PYTEST_FLAGS)
 
 .PHONY: check
-check: java lint types test ## Everything that CI runs: lint, types, tests
+check: java lint types test test-long ## Everything that CI runs: lint, types, tests
 
 .PHONY: lint
 lint: venv ## Ruff: rules and format

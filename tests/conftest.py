@@ -34,6 +34,7 @@ os.environ["SPARK_CONF_DIR"] = str(ROOT / "tests" / "spark")
 LONG_FIXTURES = ("sample_run", "small")
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests of a file, and all tests on one long run, go to one process (`-n 2 --dist loadgroup`), so that it is made once."""
     for item in items:
@@ -134,17 +135,20 @@ def sample_run(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 @pytest.fixture(scope="session")
-def small(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory, teacher_process: Teacher) -> Small:
+def small(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Small:
     """Runs the whole pipeline over the small corpus, once for all tests. Only for reading and copying."""
     from tests.etl.small import Small, small_config, small_corpus
     from tests.etl.tiny import run_steps
+    from udfs.engines.teacher_process import start_teacher
 
     folder = tmp_path_factory.mktemp("small")
     corpus, warehouse = small_corpus(folder / "corpus"), folder / "warehouse"
-    config = small_config(corpus, warehouse, teacher_process.base_url)
-    run_steps(spark, config, last="plan")
-    shutil.copytree(warehouse, folder / "planned")
-    run_steps(spark, config)
+    # A teacher of its own: that of the tests may have been told to fail.
+    with start_teacher() as teacher:
+        config = small_config(corpus, warehouse, teacher.base_url)
+        run_steps(spark, config, last="plan")
+        shutil.copytree(warehouse, folder / "planned")
+        run_steps(spark, config)
     return Small(corpus, folder / "planned", warehouse, config)
 
 

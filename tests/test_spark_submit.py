@@ -29,6 +29,8 @@ from tests.etl.small import shuffled, small_config
 if TYPE_CHECKING:
     from tests.etl.small import Small
 
+# A cluster of its own, whose processes are all new: some four minutes on two cores. `make test-long`, and `make check` with everything else.
+pytestmark = pytest.mark.long
 ROOT = Path(__file__).resolve().parents[1]
 SPARK_HOME = Path(pyspark.__file__).parent
 LITTER = shutil.ignore_patterns("__pycache__", ".*_cache", "*.pyc")

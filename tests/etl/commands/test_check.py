@@ -1,3 +1,5 @@
+"""`boostqa check`: a line for every check, and one for every problem."""
+
 from __future__ import annotations
 
 from pathlib import Path

@@ -40,7 +40,7 @@ def drawn(
     return sorted((row["item_id"], row["grade"], row["sample"]) for row in draw_seeds(job).collect())
 
 
-@pytest.mark.parametrize(("target", "requests"), [(1, 1), (200, 1), (201, 2), (900, 5), (1300, 7), (100_000, 15)])
+@pytest.mark.parametrize(("target", "requests"), [(200, 1), (201, 2), (100_000, 15)])
 def test_a_cell_draws_as_many_requests_as_its_tokens_need(
     spark: SparkSession, tmp_path: Path, target: int, requests: int
 ) -> None:
