@@ -13,6 +13,7 @@ from etl.config import Config
 from etl.errors import UserError
 from etl.ledger import Ledger
 from etl.pipeline import fingerprint_of
+from etl.progress import silent
 from etl.step import Job, Step
 from etl.step_log import StepLog
 from etl.tables import Tables
@@ -135,7 +136,7 @@ def dry_run(spark: SparkSession, config: Config, steps: Iterable[Step]) -> list[
     """Tells for each step what it would do now. Makes no call and writes no table."""
     tables = DryTables(spark, config.tables)
     ledger = DryLedger(tables, config)
-    job = Job(spark, config, tables, ledger, read_taxonomy(config), "dry-run", lambda text: None)
+    job = Job(spark, config, tables, ledger, read_taxonomy(config), "dry-run", lambda text: None, silent(tables.files))
     log = StepLog(tables, "dry-run")
     made_by: dict[str, str] = {}
     plans = []

@@ -12,6 +12,7 @@ from pyspark.sql import functions as F
 
 from etl.config import BudgetConfig, LlmConfig
 from etl.errors import BudgetStop, UserError
+from etl.progress import Watch, silent
 from etl.tables import Tables
 from udfs.engines.protocol import EngineSpec
 from udfs.segments import RECEIPT_DDL, WaveSettings, answer_partition, read_segments, share
@@ -60,13 +61,21 @@ def latest_calls(tables: Tables) -> DataFrame:
 
 
 class Ledger:
-    """Asks requests once. One object a run; `base_urls` is called when the first request is really needed."""
+    """Asks requests once. One object a run; `base_urls` is called when the first request is really needed, `watch` shows how far a wave is."""
 
-    def __init__(self, tables: Tables, llm: LlmConfig, run_id: str, base_urls: Callable[[], list[str]]) -> None:
+    def __init__(
+        self,
+        tables: Tables,
+        llm: LlmConfig,
+        run_id: str,
+        base_urls: Callable[[], list[str]],
+        watch: Watch | None = None,
+    ) -> None:
         self._tables = tables
         self._llm = llm
         self._run_id = run_id
         self._base_urls = base_urls
+        self._watch = watch or silent(tables.files)
         self._waves = 0
         self._check_prices()
 
@@ -95,7 +104,7 @@ class Ledger:
             if total == 0:
                 return asked
             wave = self._within_budget(todo, total)
-            asked += self._run_wave(wave)
+            asked += self._run_wave(wave, total)
 
     def _unanswered(self, requests: DataFrame) -> DataFrame:
         known = self._tables.read("llm_calls").select("request_id")
@@ -144,22 +153,25 @@ class Ledger:
             )
         return wave
 
-    def _run_wave(self, wave: DataFrame) -> int:
+    def _run_wave(self, wave: DataFrame, total: int) -> int:
         self._waves += 1
         workers = wave_workers(self._llm)
         folder = f"{self._tables.files}/wal/{self._run_id}-{self._waves}"
         spec = share(engine_spec(self._llm, self._base_urls()), workers)
         prices = {model: (price.prompt, price.completion) for model, price in self._llm.prices.items()}
-        settings = WaveSettings(folder, self._run_id, self._llm.flush_rows, self._llm.flush_seconds, prices)
         placed = (
             wave.repartition(workers, "prefix")
             .withColumn("partition", F.spark_partition_id())
             .withColumn("attempt", F.lit(0))
             .sortWithinPartitions("prefix", "request_id")
         )
-        answered = placed.mapInArrow(lambda batches: answer_partition(batches, spec, settings), RECEIPT_DDL)
-        # Written out before anything looks at it: a `first()` on the plan itself would ask only some partitions, or ask some twice.
-        receipts = self._tables.scratch("receipts", answered)
+        with self._watch.over("asking", total) as progress:
+            settings = WaveSettings(
+                folder, progress, self._run_id, self._llm.flush_rows, self._llm.flush_seconds, prices
+            )
+            answered = placed.mapInArrow(lambda batches: answer_partition(batches, spec, settings), RECEIPT_DDL)
+            # Written out before anything looks at it: a `first()` on the plan itself would ask only some partitions, or ask some twice.
+            receipts = self._tables.scratch("receipts", answered)
         fatal = receipts.where("status = 'fatal'").select("error").first()
         rows = self._commit(folder)
         if fatal is not None:

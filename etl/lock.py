@@ -7,6 +7,7 @@ import os
 import socket
 import threading
 import time
+from contextlib import suppress
 from types import TracebackType
 
 from etl.errors import UserError
@@ -31,7 +32,9 @@ class WarehouseLock:
 
     def _beat(self) -> None:
         while not self._stop.wait(HEARTBEAT_S):
-            write_over(self._address, self._content())
+            # A storage that fails for a moment must not end the beat: the lock would look stale while we write.
+            with suppress(OSError):
+                write_over(self._address, self._content())
 
     def __enter__(self) -> WarehouseLock:
         if exists(self._address):

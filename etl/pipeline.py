@@ -14,6 +14,7 @@ from etl.endpoint import Endpoint
 from etl.errors import UserError
 from etl.ledger import Ledger
 from etl.lock import WarehouseLock
+from etl.progress import Watch
 from etl.screen import Screen
 from etl.step import Job, Outcome, Step
 from etl.step_log import StepLog
@@ -117,11 +118,12 @@ def run_pipeline(spark: SparkSession, config: Config, steps: list[Step], screen:
     tables = Tables(spark, config.tables)
     tracker = Tracker(config)
     with WarehouseLock(tables.files, run_id), Endpoint(config.llm) as endpoint, tracker.run(run_id):
-        ledger = Ledger(tables, config.llm, run_id, endpoint.base_urls)
+        watch = Watch(tables.files, screen.progress)
+        ledger = Ledger(tables, config.llm, run_id, endpoint.base_urls, watch)
         saved = ledger.recover()
         if saved:
             screen.say(f"{saved} answers of an interrupted run recovered")
-        job = Job(spark, config, tables, ledger, read_taxonomy(config), run_id, screen.say)
+        job = Job(spark, config, tables, ledger, read_taxonomy(config), run_id, screen.say, watch)
         ran = _run_all(job, steps, tracker, screen)
         made = _report(job, tracker, screen) if any(step.name == "export" for step in steps) else ("", None)
         return Finished(run_id, ran, time.monotonic() - started, dict(tables.written), *made)

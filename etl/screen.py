@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from types import TracebackType
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from etl.step import Outcome
 
 # Between "100 in, 90 out" and its seconds there is room for the commonest reasons; `boostqa report` shows them all.
 SHOWN_REASONS = 4
+# Where there is no terminal, long work is a line this often.
+PLAIN_S = 30.0
 
 
 class Screen:
@@ -24,6 +27,7 @@ class Screen:
         self._console = console or Console(stderr=True, highlight=False, soft_wrap=True)
         self._live: Progress | None = None
         self._head = ""
+        self._told_at = 0.0
 
     def __enter__(self) -> Screen:
         return self
@@ -41,23 +45,48 @@ class Screen:
         """Shows that something has begun that may take a while; nothing is shown of it where there is no terminal."""
         self._stop()
         self._head = head
+        self._told_at = time.monotonic()
         if self._console.is_terminal:
             self._live = Progress(
                 SpinnerColumn(),
                 TextColumn("{task.description}"),
+                BarColumn(bar_width=24),
+                TextColumn("{task.fields[counts]}"),
                 TimeElapsedColumn(),
+                TimeRemainingColumn(),
                 console=self._console,
                 transient=True,
             )
-            self._live.add_task(escape(head), total=None)
+            self._live.add_task(escape(head), total=None, counts="")
             self._live.start()
 
     def say(self, text: str) -> None:
         """Shows what the running step is doing."""
         if self._live is not None:
-            self._live.update(self._live.task_ids[0], description=escape(f"{self._head}: {text}"))
+            self._begin_anew(self._live, text)
         else:
             self._console.print(f"        {text}", markup=False)
+
+    def progress(self, what: str, done: int, total: int) -> None:
+        """Shows how far the running step is: a bar on a terminal, a line every PLAIN_S seconds elsewhere."""
+        counts = f"{done:,} of {total:,}"
+        if self._live is not None:
+            text = self._described(what)
+            self._live.update(self._live.task_ids[0], description=text, completed=done, total=total, counts=counts)
+            self._live.refresh()
+        elif time.monotonic() - self._told_at >= PLAIN_S:
+            self._told_at = time.monotonic()
+            self._console.print(f"        {what}: {counts} ({100 * done // max(total, 1)} %)", markup=False)
+
+    def _begin_anew(self, live: Progress, text: str) -> None:
+        # A bar can not forget how long it was: a new one, with the clock of the old.
+        old = live.tasks[0]
+        live.remove_task(old.id)
+        live.add_task(self._described(text), total=None, counts="")
+        live.tasks[0].start_time = old.start_time
+
+    def _described(self, text: str) -> str:
+        return escape(f"{self._head}: {text}")
 
     def end(self, step: str, status: str, outcome: Outcome, seconds: float) -> None:
         """Shows what became of a step's rows."""

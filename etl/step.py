@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from etl.config import Config
 from etl.errors import InvariantError
 from etl.ledger import Ledger
+from etl.progress import Watch
 from etl.tables import Tables
 from udfs.taxonomy import Taxonomy
 
@@ -27,6 +28,7 @@ class Job:
     taxonomy: Taxonomy
     run_id: str
     say: Callable[[str], None]
+    watch: Watch
     fingerprint: str = ""
 
 

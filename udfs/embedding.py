@@ -81,13 +81,17 @@ def load_model(settings: EmbedSettings) -> SentenceTransformer:
 
 
 def embed_texts(
-    model: SentenceTransformer, texts: Sequence[str | None], batch_size: int = 64, max_unknown_share: float = 1.0
+    model: SentenceTransformer,
+    texts: Sequence[str | None],
+    batch_size: int = 64,
+    max_unknown_share: float = 1.0,
+    tick: Callable[[int], None] = lambda n: None,
 ) -> Embedded:
     """Embeds texts in batches of similar length, so that little is spent on padding.
 
     A text of which more than `max_unknown_share` is unknown to the model gets no vector: nothing may hang on it, and the
     model is the costly part. A missing or blank text, and one whose vector is not finite or is zero, gets an error in
-    place of a vector; nothing is dropped.
+    place of a vector; nothing is dropped. `tick` is told of every few texts that are done.
     """
     numbered = [(i, text) for i, text in enumerate(texts) if text and text.strip()]
     filled = np.array([i for i, _ in numbered], dtype=np.int64)
@@ -101,10 +105,12 @@ def embed_texts(
     raw = np.zeros((len(texts), _dim(model)), dtype=np.float32)
     # Longest first: a batch too big for the device's memory fails at once, not after an hour.
     longest_first = np.argsort(-np.minimum(n_tokens[filled], window), kind="stable")
+    tick(len(texts) - filled.size + int(unread[filled].sum()))
     wanted = longest_first[~unread[filled[longest_first]]]
     for start in range(0, wanted.size, batch_size):
         batch = wanted[start : start + batch_size]
         raw[filled[batch]] = _encode(model, [present[i] for i in batch])
+        tick(batch.size)
     vectors, sound = _unit_halves(raw)
     return Embedded(
         vectors=vectors,

@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 
 from udfs.engines import load_engine
 from udfs.engines.protocol import ChatRequest, ChatResult, EngineSpec, FatalEngineError
+from udfs.progress import TaskProgress
 from udfs.storage import list_files, read_bytes, write_new
 
 CALL_SCHEMA = pa.schema(
@@ -56,9 +57,10 @@ RECEIPT_DDL = "request_id string, segment string, status string, error string"
 
 @dataclass(frozen=True)
 class WaveSettings:
-    """One wave: where its segments go, how often they are flushed, and what a token costs (money per million, by model)."""
+    """One wave: where its segments and its progress go, how often they are flushed, and what a token costs (money per million, by model)."""
 
     folder: str
+    progress: str
     run_id: str
     flush_rows: int
     flush_seconds: float
@@ -148,6 +150,7 @@ class _Partition:
         self._open: dict[str, dict[str, Any]] = {}
         self._done: list[dict[str, Any]] = []
         self._folder = ""
+        self._progress = TaskProgress(wave.progress)
         self._flushed_at = time.monotonic()
 
     def requests(self) -> Iterator[ChatRequest]:
@@ -177,6 +180,8 @@ class _Partition:
         if not self._done:
             return
         segment = write_segment(self._folder, self._done)
+        failed = sum(row["status"] != "ok" for row in self._done)
+        self._progress.add(done=len(self._done), failed=failed, cost=sum(row["cost"] for row in self._done))
         receipts = [
             {"request_id": r["request_id"], "segment": segment, "status": r["status"], "error": r["error"]}
             for r in self._done

@@ -13,6 +13,7 @@ from pyspark.sql import functions as F
 from etl.items import question_items, seed_items, seeds
 from etl.step import Job, Outcome, Step, count_reasons
 from udfs.embedding import EmbedSettings, embed_texts, load_model, to_binary
+from udfs.progress import TaskProgress
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -35,12 +36,15 @@ def run(job: Job, every: Callable[[Job], DataFrame]) -> Outcome:
     settings = EmbedSettings(model=config.model, device=config.device, batch_size=config.batch_size, threads=1)
     max_unknown = config.max_unknown_share
 
-    def embed(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        for batch in batches:
-            yield embedded(batch, settings, max_unknown)
+    with job.watch.over("embedding", n) as folder:
 
-    rows = pending.select("item_id", "role", "text_hash", "text").mapInArrow(embed, ROWS_DDL)
-    made = job.tables.append("embeddings", rows)
+        def embed(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+            progress = TaskProgress(folder)
+            for batch in batches:
+                yield embedded(batch, settings, max_unknown, lambda done: progress.add(done=done))
+
+        rows = pending.select("item_id", "role", "text_hash", "text").mapInArrow(embed, ROWS_DDL)
+        made = job.tables.append("embeddings", rows)
     return _outcome(job, pending, n, made)
 
 
@@ -61,9 +65,12 @@ def _outcome(job: Job, pending: DataFrame, n: int, made: int) -> Outcome:
     return Outcome(n, made - sum(without.values()), without, figures)
 
 
-def embedded(batch: pa.RecordBatch, settings: EmbedSettings, max_unknown: float) -> pa.RecordBatch:
+def embedded(
+    batch: pa.RecordBatch, settings: EmbedSettings, max_unknown: float, tick: Callable[[int], None] = lambda n: None
+) -> pa.RecordBatch:
     """Embeds the column `text` of a batch; one row each, with a reason where the vector is missing or must not decide alone."""
-    made = embed_texts(load_model(settings), batch.column("text").to_pylist(), settings.batch_size, max_unknown)
+    texts = batch.column("text").to_pylist()
+    made = embed_texts(load_model(settings), texts, settings.batch_size, max_unknown, tick)
     failed = np.array([error is not None for error in made.error])
     reason = np.select([made.unread, failed, made.cut], ["unknown_tokens", "no_vector", "longer_than_window"], "")
     return pa.RecordBatch.from_pydict(

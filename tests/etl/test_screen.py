@@ -62,3 +62,28 @@ def test_the_live_line_is_taken_away_at_the_end() -> None:
         pass
     # Shows the cursor again: the user's terminal is as it was.
     assert out.getvalue().rstrip().endswith(("\x1b[?25h", "\x1b[2K"))
+
+
+def test_long_work_is_a_bar_on_a_terminal_that_the_next_work_does_not_keep() -> None:
+    screen, out = shown(terminal=True)
+    with screen:
+        screen.begin(3, 16, "embed")
+        screen.say("embedding 2000 texts")
+        screen.progress("embedding", 500, 2000)
+        screen.say("counting")
+        screen.end("embed", "done", Outcome(3, 3), 0.1)
+    assert "[ 3/16] embed: embedding" in out.getvalue()
+    assert "500 of 2,000" in out.getvalue()
+    assert "500 of 2,000" not in out.getvalue().rpartition("counting")[2]
+
+
+def test_without_a_terminal_long_work_is_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen, out = shown(terminal=False)
+    with screen:
+        screen.begin(3, 16, "embed")
+        screen.progress("embedding", 10, 2000)
+        monkeypatch.setattr("etl.screen.PLAIN_S", 0.0)
+        screen.progress("embedding", 500, 2000)
+        monkeypatch.undo()
+        screen.progress("embedding", 510, 2000)
+    assert out.getvalue().splitlines() == ["        embedding: 500 of 2,000 (25 %)"]

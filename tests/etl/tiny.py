@@ -16,6 +16,7 @@ from rich.console import Console
 from etl.config import Config, load_config
 from etl.ledger import Ledger
 from etl.pipeline import Finished, chosen_steps, run_pipeline
+from etl.progress import silent
 from etl.schemas import TABLES
 from etl.screen import Screen
 from etl.step import Job, Step
@@ -76,7 +77,17 @@ def job_for(spark: SparkSession, config: Config, base_urls: list[str] | None = N
         return base_urls
 
     ledger = Ledger(tables, config.llm, "test-run", urls)
-    return Job(spark, config, tables, ledger, read_taxonomy(config), "test-run", lambda text: None, "fingerprint")
+    return Job(
+        spark,
+        config,
+        tables,
+        ledger,
+        read_taxonomy(config),
+        "test-run",
+        lambda text: None,
+        silent(tables.files),
+        "fingerprint",
+    )
 
 
 def the_step(name: str, attempt: int = 1) -> Step:

@@ -36,7 +36,9 @@ def spec(teacher: Teacher, **changes: Any) -> EngineSpec:
 
 
 def wave(folder: Path, **changes: Any) -> WaveSettings:
-    settings = WaveSettings(str(folder), "run-1", flush_rows=3, flush_seconds=60.0, prices={"stand-in": (1.0, 10.0)})
+    settings = WaveSettings(
+        str(folder), f"{folder}-progress", "run-1", flush_rows=3, flush_seconds=60.0, prices={"stand-in": (1.0, 10.0)}
+    )
     return replace(settings, **changes)
 
 

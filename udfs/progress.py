@@ -1,0 +1,48 @@
+"""How far the workers are: each task keeps a small file of what it has done, and the driver sums them for the screen.
+
+Nothing hangs on these files. A task that is started again counts again, so the sum may run a little ahead.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from contextlib import suppress
+
+from udfs.storage import list_files, read_bytes, write_over
+
+SUFFIX = ".json"
+EVERY_S = 3.0
+
+
+class TaskProgress:
+    """The figures of one task, in one file of `folder` that is written again at most every `every_s` seconds."""
+
+    def __init__(self, folder: str, every_s: float = EVERY_S) -> None:
+        self._address = f"{folder}/{uuid.uuid4().hex}{SUFFIX}"
+        self._every_s = every_s
+        self._figures: dict[str, float] = {}
+        self._written_at = time.monotonic()
+
+    def add(self, **figures: float) -> None:
+        """Adds to the figures by name. The storage sees them with the next call after `every_s`; where it can not be written, later or never."""
+        _add(self._figures, figures)
+        if time.monotonic() - self._written_at >= self._every_s:
+            self._written_at = time.monotonic()
+            with suppress(OSError):
+                write_over(self._address, json.dumps(self._figures).encode())
+
+
+def read_progress(folder: str) -> dict[str, float]:
+    """Sums the figures of all tasks by name; a file that goes meanwhile is left out."""
+    total: dict[str, float] = {}
+    for address in list_files(folder, SUFFIX):
+        with suppress(FileNotFoundError):
+            _add(total, json.loads(read_bytes(address)))
+    return total
+
+
+def _add(total: dict[str, float], figures: dict[str, float]) -> None:
+    for name, value in figures.items():
+        total[name] = total.get(name, 0) + value
