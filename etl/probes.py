@@ -86,6 +86,12 @@ def executors_storage(spark: SparkSession, config: Config) -> str:
 def endpoint(spark: SparkSession, config: Config, model: str) -> str:
     """Asks the endpoint for its models, from the driver and from executors; free of charge."""
     if config.llm.endpoint == "stand-in":
+        far = sorted({host for host, _ in on_executors(spark, str)} - {socket.gethostname()})
+        if far:
+            raise UserError(
+                f"the stand-in teacher listens on the driver's own machine, and executors on {', '.join(far)} can not reach it: "
+                "set llm.endpoint to urls"
+            )
         return "the stand-in teacher: placeholder answers, needs no key (llm.endpoint: urls for real ones)"
     check_endpoint(config, model)
     llm: LlmConfig = config.llm
