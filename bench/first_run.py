@@ -10,28 +10,21 @@ from __future__ import annotations
 import argparse
 import csv
 import gzip
-import importlib.metadata
 import io
 import json
-import os
-import platform
-import subprocess
 import sys
 import tempfile
-import threading
-import time
 from collections.abc import Callable, Iterator
-from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
 import zstandard
+from common import ROOT, boostqa, goal, run_command, write_result
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-ROOT = Path(__file__).parents[1]
 DATA = ROOT / "../shared/data"
 PROFILE = "docs/first-run.yaml"
 
@@ -101,62 +94,14 @@ EXPECTED: dict[str, Callable[[], int]] = {
 }
 
 
-class PeakMemory(threading.Thread):
-    """Watches a process and its children, and keeps the largest resident size of each kind (driver, JVM, worker) in MiB."""
-
-    def __init__(self, pid: int) -> None:
-        super().__init__(daemon=True)
-        self._pid = pid
-        self.peaks: dict[str, float] = {}
-
-    def run(self) -> None:
-        """Looks every half second until the process is gone."""
-        while Path(f"/proc/{self._pid}").exists():
-            for pid in self._family():
-                self._look(pid)
-            time.sleep(0.5)
-
-    def _family(self) -> list[int]:
-        parents: dict[int, list[int]] = {}
-        for entry in Path("/proc").glob("[0-9]*/stat"):
-            try:
-                fields = entry.read_text().rpartition(")")[2].split()
-            except OSError:
-                continue
-            parents.setdefault(int(fields[1]), []).append(int(entry.parent.name))
-        family, at = [self._pid], 0
-        while at < len(family):
-            family += parents.get(family[at], [])
-            at += 1
-        return family
-
-    def _look(self, pid: int) -> None:
-        try:
-            command = Path(f"/proc/{pid}/cmdline").read_text()
-            status = Path(f"/proc/{pid}/status").read_text()
-        except OSError:
-            return
-        found = next((line.split()[1] for line in status.splitlines() if line.startswith("VmRSS")), None)
-        if found:
-            kind = "jvm" if "java" in command.split("\0")[0] else "worker" if "pyspark" in command else "driver"
-            self.peaks[kind] = max(self.peaks.get(kind, 0.0), int(found) / 1024)
-
-
-def run_command(name: str, warehouse: Path) -> dict[str, Any]:
-    """Runs a command as a user would, its lines on this screen; returns its exit code, seconds and peak memory per process kind."""
-    command = [sys.executable, "-m", "etl", name, "--conf", PROFILE, "--set", f"tables.warehouse={warehouse}"]
-    started = time.monotonic()
-    child = subprocess.Popen(command, cwd=ROOT)
-    watch = PeakMemory(child.pid)
-    watch.start()
-    child.wait()
-    peaks = {f"peak_{kind}_mib": round(value) for kind, value in sorted(watch.peaks.items())}
-    return {"exit_code": child.returncode, "seconds": round(time.monotonic() - started, 1), **peaks}
+def command(name: str, warehouse: Path) -> list[str]:
+    """A command on this bench's profile and warehouse."""
+    return boostqa(name, "--conf", PROFILE, "--set", f"tables.warehouse={warehouse}")
 
 
 def run_pipeline(warehouse: Path, which: str) -> dict[str, Any]:
     """Runs the pipeline; returns what the command took, and the rows in its tables and in the ledger afterwards."""
-    ran = run_command("run", warehouse)
+    ran = run_command(command("run", warehouse))
     rows = {name: table(warehouse, name).count() for name in table_names(warehouse) if name != "steps"}
     return {"what": "run", "run": which, **ran, "rows": sum(rows.values()), "calls": rows.get("llm_calls", 0)}
 
@@ -228,7 +173,6 @@ def counts(rows: DataFrame, column: str) -> dict[str, dict[str, int]]:
 
 def table(warehouse: Path, name: str) -> DataFrame:
     """A table of a warehouse."""
-    sys.path.insert(0, str(ROOT))
     from etl.session import get_spark
 
     return get_spark().read.format("delta").load(str(warehouse / name))
@@ -267,40 +211,7 @@ def goals(
         ("rows written by the second run", second["rows"] - first["rows"], "rows"),
         ("doctor finds something", int(doctor["exit_code"] != 0), "runs"),
     ]
-    return [{"name": name, "value": value, "goal": 0, "unit": unit, "met": value == 0} for name, value, unit in wanted]
-
-
-def machine() -> dict[str, Any]:
-    """The machine, without its name."""
-    cpu = next(
-        (
-            line.partition(":")[2].strip()
-            for line in Path("/proc/cpuinfo").read_text().splitlines()
-            if "model name" in line
-        ),
-        platform.machine(),
-    )
-    memory = next(
-        int(line.split()[1]) for line in Path("/proc/meminfo").read_text().splitlines() if line.startswith("MemTotal")
-    )
-    return {"cores": os.cpu_count(), "memory": f"{memory / 1048576:.0f} GiB", "cpu": cpu}
-
-
-def report(sources: list[dict[str, Any]], runs: list[dict[str, Any]], steps: list[dict[str, Any]]) -> dict[str, Any]:
-    """The result in the form of all benches."""
-    commit = subprocess.run(
-        ["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
-    ).stdout.strip()
-    versions = {name: importlib.metadata.version(name) for name in ("pyspark", "delta-spark", "pyarrow", "numpy")}
-    return {
-        "bench": "first_run",
-        "date": date.today().isoformat(),
-        "machine": machine(),
-        "versions": {"python": platform.python_version(), **versions},
-        "commit": commit,
-        "rows": [*sources, *runs, *steps],
-        "goals": goals(sources, runs, steps),
-    }
+    return [goal(name, value, 0, unit) for name, value, unit in wanted]
 
 
 def print_table(sources: list[dict[str, Any]]) -> None:
@@ -326,21 +237,12 @@ def main() -> int:
     warehouse = args.warehouse or Path(tempfile.mkdtemp(prefix="first-run-")) / "warehouse"
     print(f"tables in {warehouse}", flush=True)
     runs = [run_pipeline(warehouse, which) for which in ("first", "second")]
-    runs.append({"what": "doctor", **run_command("doctor", warehouse)})
+    runs.append({"what": "doctor", **run_command(command("doctor", warehouse))})
     sources, steps = source_rows(warehouse), step_rows(warehouse)
     if args.rows:
         write_samples(warehouse, args.rows)
-    made = report(sources, runs, steps)
-    (ROOT / "bench/results").mkdir(exist_ok=True)
-    (ROOT / "bench/results/first_run.json").write_text(
-        json.dumps(made, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
-    )
     print_table(sources)
-    print(
-        *(f"{goal['name']}: {goal['value']:g} {goal['unit']} (goal {goal['goal']:g})" for goal in made["goals"]),
-        sep="\n",
-    )
-    return 0 if all(goal["met"] for goal in made["goals"]) else 1
+    return 0 if write_result("first_run", [*sources, *runs, *steps], goals(sources, runs, steps)) else 1
 
 
 if __name__ == "__main__":
