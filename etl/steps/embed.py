@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 ROWS_DDL = "item_id string, role string, text_hash string, model string, vector binary, dim int, unknown_share double, cut boolean, reason string"
 KEY = ["item_id", "role", "text_hash", "model"]
+ROWS_PER_TASK = 2048
 
 
 def run(job: Job, every: Callable[[Job], DataFrame]) -> Outcome:
@@ -43,7 +44,9 @@ def run(job: Job, every: Callable[[Job], DataFrame]) -> Outcome:
             for batch in batches:
                 yield embedded(batch, settings, max_unknown, lambda done: progress.add(done=done))
 
-        rows = pending.select("item_id", "role", "text_hash", "text").mapInArrow(embed, ROWS_DDL)
+        # Small tasks: what is costly to embed and what the model can not read at all lie in one source each.
+        spread = pending.select("item_id", "role", "text_hash", "text").repartition(-(-n // ROWS_PER_TASK), "item_id")
+        rows = spread.mapInArrow(embed, ROWS_DDL)
         made = job.tables.append("embeddings", rows)
     return _outcome(job, pending, n, made)
 
