@@ -65,7 +65,7 @@ TABLES: dict[str, Table] = {
     ),
     "quarantine": Table(
         "ingest",
-        ("uri", "position"),
+        ("source", "uri", "position"),
         "Input records that could not be read",
         _columns("""
             uri string file
