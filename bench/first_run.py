@@ -179,16 +179,21 @@ def table(warehouse: Path, name: str) -> DataFrame:
 
 
 def write_samples(warehouse: Path, out: Path) -> None:
-    """Five rows of each table as Markdown, values cut to a readable width, empty ones left out."""
+    """Five rows of each table as Markdown, spread over it by the hash of the key; values cut to a readable width, empty ones left out."""
+    from pyspark.sql import functions as F
+
+    from etl.schemas import TABLES
+
     parts = []
     for name in table_names(warehouse):
         rows = [
             {k: v for k, v in r.asDict(recursive=True).items() if v not in (None, "", [], {})}
-            for r in table(warehouse, name).limit(5).collect()
+            for r in table(warehouse, name).orderBy(F.xxhash64(*TABLES[name].key)).limit(5).collect()
         ]
         shown = "\n\n".join("\n".join(f"{k:<16} {_cut(v)}" for k, v in row.items()) for row in rows)
-        parts.append(f"### {name}\n\n```text\n{shown}\n```\n")
-    out.write_text("\n".join(parts), encoding="utf-8")
+        parts.append(f"## {name}\n\n```text\n{shown}\n```\n")
+    head = "# Five rows of each table\n\nMade by the run of [first-run.md](first-run.md); the answers are placeholders by the stand-in teacher.\n"
+    out.write_text("\n".join([head, *parts]), encoding="utf-8")
 
 
 def _cut(value: object, width: int = 110) -> str:

@@ -8,7 +8,7 @@ import re
 from functools import reduce
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -174,7 +174,8 @@ class BranchShares(Section):
 class PlanConfig(Section):
     total_tokens: int = Field(gt=0)
     stem_weight: float = Field(gt=0)
-    level_weights: dict[int, float]
+    # Keys of JSON and of --set are always strings.
+    level_weights: dict[Annotated[int, Field(strict=False)], float]
     floor_share: float = Field(ge=0, le=1)
     shrinkage: float = Field(ge=0)
     branch_shares: BranchShares
@@ -324,8 +325,7 @@ def _assignment(text: str) -> dict[str, Any]:
     except yaml.YAMLError as err:
         raise UserError(f"--set {key}: the value is not valid YAML: {' '.join(str(err).split())}") from err
     for part in reversed(key.strip().split(".")):
-        # As YAML would read the key: `plan.level_weights.5` is level 5.
-        parsed = {int(part) if part.isdigit() else part: parsed}
+        parsed = {part: parsed}
     return dict(parsed)
 
 

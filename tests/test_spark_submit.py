@@ -136,7 +136,7 @@ def submitted(
 ) -> tuple[Path, subprocess.CompletedProcess[str]]:
     folder = make_folder(tmp_path_factory.mktemp("cluster-run") / "folder", small)
     done = submit(master, archive, folder, "run", "--conf", "profile.yaml")
-    assert done.returncode == 0, done.stderr[-4000:]
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     return folder / "warehouse", done
 
 
@@ -162,7 +162,9 @@ def test_a_cluster_makes_the_same_rows_of_shuffled_files_in_another_place(
     submitted: tuple[Path, Any], small: Small
 ) -> None:
     there, here = tables_of(submitted[0]), tables_of(small.warehouse)
-    assert {name: len(rows) for name, rows in there.items()} == {name: len(rows) for name, rows in here.items()}
+    # The one here was made in two runs.
+    counts = [{name: len(rows) for name, rows in made.items() if name != "steps"} for made in (there, here)]
+    assert counts[0] == counts[1]
     assert len(here["documents"]) == 14
     assert len(here["quarantine"]) == 1
     assert len(here["llm_calls"]) > 20

@@ -29,12 +29,16 @@ if TYPE_CHECKING:
 
     from tests.etl.small import Small
 
-TABLES_OF_IDS = {"documents": "doc_id", "llm_calls": "request_id", "drafts": "draft_id", "refinements": "qa_id"}
+TABLES_OF_IDS = {"documents": "doc_id", "drafts": "draft_id", "refinements": "qa_id"}
+ASKED_BY_SYNTHESIZE_AND_REFINE = ("multi_grade", "high_difficulty", "refine")
 IN_FLIGHT, FLUSH_ROWS = 4, 2
 
 
 def ids(tables: Tables) -> dict[str, list[Any]]:
-    return {table: get(tables, table, column) for table, column in TABLES_OF_IDS.items()}
+    """The ids that a run to `refine` makes, however far the run went."""
+    made = {table: get(tables, table, column) for table, column in TABLES_OF_IDS.items()}
+    calls = get(tables, "llm_calls", "task", "request_id")
+    return made | {"llm_calls": [request for task, request in calls if task in ASKED_BY_SYNTHESIZE_AND_REFINE]}
 
 
 def calls_by_task(tables: Tables) -> Counter[str]:
