@@ -1,8 +1,8 @@
 """The first run on real corpora, from files to the training set: is every row accounted for, and what does each step take?
 
 The input records are counted here a second time, with plain json, csv and pyarrow and none of the project's readers. The run is done twice: the second
-must ask nothing and write nothing. `make bench-first_run` writes bench/results/first_run.json; ARGS="--rows FILE" also writes five rows of every table
-as Markdown, and ARGS="--warehouse FOLDER" goes on with a run that was stopped.
+must ask nothing and write nothing. `make bench-first_run` writes bench/results/first_run.json, with ARGS=--page docs/first-run-figures.md
+too; ARGS="--warehouse FOLDER" keeps the tables.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import io
 import json
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -112,8 +112,8 @@ def table_names(warehouse: Path) -> list[str]:
 
 
 def step_rows(warehouse: Path) -> list[dict[str, Any]]:
-    """One measurement per step that had something to do, in whichever run."""
-    rows = table(warehouse, "steps").where("status = 'done'").orderBy("created_at").collect()
+    """One measurement per step that had something to do."""
+    rows = table(warehouse, "steps").where("status = 'done' AND rows_in > 0").orderBy("created_at").collect()
     return [
         {
             "what": "step",
@@ -178,22 +178,50 @@ def table(warehouse: Path, name: str) -> DataFrame:
     return get_spark().read.format("delta").load(str(warehouse / name))
 
 
-def write_samples(warehouse: Path, out: Path) -> None:
-    """Five rows of each table as Markdown, spread over it by the hash of the key; values cut to a readable width, empty ones left out."""
+def write_page(warehouse: Path, sources: list[dict[str, Any]], steps: list[dict[str, Any]], out: Path) -> None:
+    """Writes the page that docs/first-run.md leads to: the funnel by source and by step, and five rows of each table."""
+    parts = [
+        "# The first run on real corpora: the figures",
+        "Written by `make bench-first_run ARGS=--page`, not by hand; [first-run.md](first-run.md) tells what is behind it.",
+        "## By source",
+        _markdown(("source", "records", "quarantined", "passages", "kept", "dropped"), map(_source_cells, sources)),
+        "## By step",
+        "`embed`, `annotate` and `dedup` run twice: for the seeds, then for the questions.",
+        _markdown(("step", "rows in", "rows out", "dropped", "seconds"), map(_step_cells, steps)),
+        "## Five rows of each table",
+        "Spread over the table by the hash of the key; long values are cut, empty ones left out. The answers are placeholders by the stand-in teacher.",
+        *(_five_rows(warehouse, name) for name in table_names(warehouse)),
+    ]
+    out.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+
+
+def _markdown(header: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> str:
+    lines = [header, ("---",) * len(header), *rows]
+    return "\n".join(f"| {' | '.join(f'{v:,}' if isinstance(v, int) else str(v) for v in line)} |" for line in lines)
+
+
+def _source_cells(row: dict[str, Any]) -> tuple[object, ...]:
+    bad = sum(row["quarantined"].values())
+    return row["source"], row["records"], bad, row["passages"], row["kept"], _reasons(row["dropped"])
+
+
+def _step_cells(row: dict[str, Any]) -> tuple[object, ...]:
+    return row["step"], row["rows_in"], row["rows_out"], _reasons(row["dropped"]), row["seconds"]
+
+
+def _reasons(counts: dict[str, int]) -> str:
+    return ", ".join(f"{n:,} {reason}" for reason, n in sorted(counts.items(), key=lambda c: (-c[1], c[0])))
+
+
+def _five_rows(warehouse: Path, name: str) -> str:
     from pyspark.sql import functions as F
 
     from etl.schemas import TABLES
 
-    parts = []
-    for name in table_names(warehouse):
-        rows = [
-            {k: v for k, v in r.asDict(recursive=True).items() if v not in (None, "", [], {})}
-            for r in table(warehouse, name).orderBy(F.xxhash64(*TABLES[name].key)).limit(5).collect()
-        ]
-        shown = "\n\n".join("\n".join(f"{k:<16} {_cut(v)}" for k, v in row.items()) for row in rows)
-        parts.append(f"## {name}\n\n```text\n{shown}\n```\n")
-    head = "# Five rows of each table\n\nMade by the run of [first-run.md](first-run.md); the answers are placeholders by the stand-in teacher.\n"
-    out.write_text("\n".join([head, *parts]), encoding="utf-8")
+    found = table(warehouse, name).orderBy(F.xxhash64(*TABLES[name].key)).limit(5).collect()
+    rows = [{k: v for k, v in r.asDict(recursive=True).items() if v not in (None, "", [], {})} for r in found]
+    shown = "\n\n".join("\n".join(f"{k:<16} {_cut(v)}" for k, v in row.items()) for row in rows)
+    return f"### {name}\n\n```text\n{shown}\n```"
 
 
 def _cut(value: object, width: int = 110) -> str:
@@ -234,7 +262,7 @@ def main() -> int:
     """Runs everything twice, prints the funnel and writes the result; 1 when a goal is missed."""
     parser = argparse.ArgumentParser(description="the first run on real corpora")
     parser.add_argument("--warehouse", type=Path, help="where the tables are made; default: a new temporary folder")
-    parser.add_argument("--rows", type=Path, help="write five rows of each table to this file")
+    parser.add_argument("--page", action="store_true", help="write docs/first-run-figures.md too")
     args = parser.parse_args()
     if not DATA.is_dir():
         print(f"there is no {DATA}: this bench needs the corpora that lie beside the project")
@@ -244,8 +272,8 @@ def main() -> int:
     runs = [run_pipeline(warehouse, which) for which in ("first", "second")]
     runs.append({"what": "doctor", **run_command(command("doctor", warehouse))})
     sources, steps = source_rows(warehouse), step_rows(warehouse)
-    if args.rows:
-        write_samples(warehouse, args.rows)
+    if args.page:
+        write_page(warehouse, sources, steps, ROOT / "docs" / "first-run-figures.md")
     print_table(sources)
     return 0 if write_result("first_run", [*sources, *runs, *steps], goals(sources, runs, steps)) else 1
 
