@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from etl.errors import UserError
+from etl.readers.record import AUTO
 from udfs.engines.endpoints import url_problem
 
 
@@ -45,6 +46,15 @@ class TablesConfig(Section):
         return self
 
 
+def known_encoding(name: str) -> str:
+    """Returns the name of a text codec as it is. Raises ValueError for one that Python does not know."""
+    try:
+        b" ".decode("utf-8" if name == AUTO else name, "ignore")
+    except LookupError as err:
+        raise ValueError(f"'{name}' is no text codec of Python, such as gb18030, nor {AUTO}") from err
+    return name
+
+
 class SourceConfig(Section):
     name: str
     path: str
@@ -53,8 +63,8 @@ class SourceConfig(Section):
     )
     fields: dict[str, str | list[str]] = {}
     license: str
-    encoding: str = "utf-8"
-    delimiter: str | None = None
+    encoding: Annotated[str, AfterValidator(known_encoding)] = "utf-8"
+    delimiter: str | None = Field(default=None, min_length=1, max_length=1)
     columns: list[str] = []
     markup: Literal["none", "html", "markdown"] = "none"
     records: str | None = None
@@ -175,7 +185,7 @@ class PlanConfig(Section):
     total_tokens: int = Field(gt=0)
     stem_weight: float = Field(gt=0)
     # Keys of JSON and of --set are always strings.
-    level_weights: dict[Annotated[int, Field(strict=False)], float]
+    level_weights: dict[Annotated[int, Field(strict=False, ge=1, le=5)], Annotated[float, Field(ge=0)]]
     floor_share: float = Field(ge=0, le=1)
     shrinkage: float = Field(ge=0)
     branch_shares: BranchShares
@@ -199,7 +209,7 @@ class VerifyConfig(Section):
 
 class EmbedConfig(Section):
     model: str
-    device: str
+    device: str = Field(pattern=r"^(auto|cpu|mps|xpu(:\d+)?|cuda(:\d+)?)$")
     batch_size: int = Field(gt=0)
     max_unknown_share: float = Field(ge=0, le=1)
 
@@ -208,7 +218,7 @@ class DedupConfig(Section):
     threshold: float = Field(gt=0, le=1)
     cluster_size: int = Field(gt=1)
     probes: int = Field(gt=0)
-    priority: list[str]
+    priority: list[Literal["quality", "difficulty", "length"]]
     sample_rows: int = Field(gt=0)
     max_driver_edges: int = Field(ge=0)
     audit_rows: int = Field(ge=0)

@@ -152,7 +152,7 @@ def _plan(job: Job, step: Step, log: StepLog, made_by: dict[str, str]) -> StepPl
     missing = [name for name in step.reads if name in made_by and job.tables.version(name) < 0]
     if missing:
         return StepPlan(step.name, "unknown", note=f"not known before {made_by[missing[0]]} has run")
-    before = log.last_success(step, fingerprint_of(job, step, {name: log.made_version(name) for name in step.reads}))
+    before = log.last_success(step, fingerprint_of(job, step, log))
     if before is not None:
         entry = {"step": step.name, "attempt": 1, "status": "unchanged", "versions_out": before.versions_out}
         log.add(entry, before.outcome, 0.0)

@@ -17,7 +17,7 @@ from etl.tables import Tables
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
-    from etl.config import Config
+    from etl.config import Config, EmbedConfig
 
 ITEM = ["item_id", "text_hash"]
 
@@ -74,10 +74,16 @@ def labels(tables: Tables) -> DataFrame:
     return ranked.select(*ITEM, "discipline", "field", "difficulty", "discipline_score")
 
 
-def vectors(tables: Tables, model: str) -> DataFrame:
-    """Returns the vectors of one model: item_id, text_hash, role, vector, dim, reason (why it must not decide alone)."""
-    rows = tables.read("embeddings").where(F.col("model") == model)
-    return rows.select(*ITEM, "role", "vector", "dim", "reason")
+def vectors(tables: Tables, embed: EmbedConfig) -> DataFrame:
+    """Returns the vectors of one model: item_id, text_hash, role, vector, dim, reason (why it must not decide alone).
+
+    What is unreadable is decided here, by the bound of this config: a vector may have been made under a wider one.
+    """
+    rows = tables.read("embeddings").where(F.col("model") == embed.model)
+    over = F.col("unknown_share") > embed.max_unknown_share
+    return rows.select(
+        *ITEM, "role", "vector", "dim", F.when(over, F.lit("unknown_tokens")).otherwise(F.col("reason")).alias("reason")
+    )
 
 
 def latest_id(tables: Tables, name: str) -> str | None:

@@ -117,14 +117,14 @@ def run_pipeline(spark: SparkSession, config: Config, steps: list[Step], screen:
     run_id = datetime.now(timezone.utc).strftime("%Y%m%d-%H%M%S-") + uuid.uuid4().hex[:6]
     tables = Tables(spark, config.tables)
     tracker = Tracker(config)
-    with WarehouseLock(tables.files, run_id), Endpoint(config.llm) as endpoint, tracker.run(run_id):
+    with WarehouseLock(tables.files, run_id) as lock, Endpoint(config.llm) as endpoint, tracker.run(run_id):
         watch = Watch(tables.files, screen.progress)
         ledger = Ledger(tables, config.llm, run_id, endpoint.base_urls, watch)
         saved = ledger.recover()
         if saved:
             screen.say(f"{saved} answers of an interrupted run recovered")
         job = Job(spark, config, tables, ledger, read_taxonomy(config), run_id, screen.say, watch)
-        ran = _run_all(job, steps, tracker, screen)
+        ran = _run_all(job, steps, tracker, screen, lock)
         made = _report(job, tracker, screen) if any(step.name == "export" for step in steps) else ("", None)
         return Finished(run_id, ran, time.monotonic() - started, dict(tables.written), *made)
 
@@ -142,11 +142,12 @@ def _report(job: Job, tracker: Tracker, screen: Screen) -> tuple[str, Figures]:
     return path, figures
 
 
-def _run_all(job: Job, steps: list[Step], tracker: Tracker, screen: Screen) -> list[Ran]:
+def _run_all(job: Job, steps: list[Step], tracker: Tracker, screen: Screen, lock: WarehouseLock) -> list[Ran]:
     done: list[Ran] = []
     attempts: Counter[str] = Counter()
     log = StepLog(job.tables, job.run_id)
     for number, step in enumerate(steps, 1):
+        lock.check()
         attempts[step.name] += 1
         screen.begin(number, len(steps), step.name)
         ran = _run_step(job, step, attempts[step.name], log, tracker)
@@ -159,7 +160,7 @@ def _run_all(job: Job, steps: list[Step], tracker: Tracker, screen: Screen) -> l
 def _run_step(job: Job, step: Step, attempt: int, log: StepLog, tracker: Tracker) -> Ran:
     started = time.monotonic()
     versions_in = {name: job.tables.version(name) for name in step.reads}
-    fingerprint = fingerprint_of(job, step, {name: log.made_version(name) for name in step.reads})
+    fingerprint = fingerprint_of(job, step, log)
     entry: dict[str, Any] = {
         "step": step.name,
         "attempt": attempt,
@@ -185,8 +186,10 @@ def _run_step(job: Job, step: Step, attempt: int, log: StepLog, tracker: Tracker
     return Ran(step.name, entry["status"], outcome, seconds)
 
 
-def fingerprint_of(job: Job, step: Step, versions: dict[str, int]) -> str:
-    """Hashes all that a step hangs on: its settings, its prompts, the taxonomy, and the versions of the tables it reads."""
-    parts = [job.config.fingerprint(*step.settings), repr(sorted(versions.items()))]
+def fingerprint_of(job: Job, step: Step, log: StepLog) -> str:
+    """Hashes all that a step hangs on: its settings, its prompts, the versions of the tables it reads, and the ids by which it picks rows of them."""
+    made = {name: log.made_version(name) for name in step.reads}
+    picked = {name: log.current_id(name) for name in step.ids}
+    parts = [job.config.fingerprint(*step.settings), repr(sorted(made.items())), repr(sorted(picked.items()))]
     parts += [TASKS[task].prompts_id for task in step.tasks]
     return stable_id(*parts, step.hangs_on(job))

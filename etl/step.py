@@ -68,8 +68,8 @@ def nothing_missing(outcome: Outcome) -> bool:
 class Step:
     """One step of the pipeline.
 
-    It is skipped when what it hangs on is that of its last success: the versions of the tables it `reads`, the settings it names, and the prompts of
-    its LLM `tasks`; `hangs_on` adds what else there is, `intact` tells whether what it made outside the tables is still there. Of the tables it `writes`,
+    It is skipped when what it hangs on is that of its last success: the versions of the tables it `reads`, the `ids` of earlier steps by which it picks
+    rows of them (plan_id, dedup_id), the settings it names, and the prompts of its LLM `tasks`; `hangs_on` adds what else there is, `intact` tells whether what it made outside the tables is still there. Of the tables it `writes`,
     those that it `replaces` hold its last run alone, so they must still be at the version it left. A step that reads no table (ingest) looks for itself.
     """
 
@@ -80,6 +80,7 @@ class Step:
     settings: tuple[str, ...]
     tasks: tuple[str, ...] = ()
     replaces: tuple[str, ...] = ()
+    ids: tuple[str, ...] = ()
     hangs_on: Callable[[Job], str] = nothing_else
     intact: Callable[[Outcome], bool] = nothing_missing
 

@@ -7,6 +7,7 @@ from datetime import datetime, timezone
 from functools import cached_property
 from typing import Any
 
+from etl.items import latest_id
 from etl.schemas import TABLES
 from etl.step import Outcome, Step
 from etl.tables import Tables
@@ -31,6 +32,7 @@ class StepLog:
         self._run_id = run_id
         self._waiting: list[dict[str, Any]] = []
         self._made: dict[str, int] = {}
+        self._ids: dict[str, str | None] = {}
 
     def made_version(self, table: str) -> int:
         """Returns the version of a table that the steps before this one made.
@@ -38,6 +40,12 @@ class StepLog:
         Two steps may write one table (embed: seeds, then questions). What hangs on the first must not run again because the second has written since.
         """
         return self._made.get(table, self._tables.version(table))
+
+    def current_id(self, name: str) -> str | None:
+        """Returns the id (plan_id, dedup_id) that the steps before this one gave, in this run or else in the last that made one."""
+        if name not in self._ids:
+            self._ids[name] = latest_id(self._tables, name)
+        return self._ids[name]
 
     def last_success(self, step: Step, fingerprint: str) -> Success | None:
         """Returns what the step made when it last ran on these inputs and settings; None when it has to run."""
@@ -84,6 +92,7 @@ class StepLog:
         }
         self._waiting.append(row)
         self._made |= row["versions_out"]
+        self._ids |= outcome.ids
         if row["status"] != "unchanged":
             self.flush()
 

@@ -13,6 +13,8 @@ from udfs.storage import absolute
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, Row, SparkSession
 
+# Commits that one write can bring with it.
+RECENT = 5
 # How Delta says that a table was never written, by path and by name.
 ABSENT = {"DELTA_TABLE_ONLY_OPERATION", "TABLE_OR_VIEW_NOT_FOUND"}
 
@@ -138,9 +140,11 @@ class Tables:
         )
 
     def _rows_written(self, name: str) -> int:
-        latest = self._latest(self.address(name))
-        before, self._versions[name] = self._versions[name], int(latest["version"])
-        rows = int(latest["operationMetrics"].get("numOutputRows", 0)) if latest["version"] != before else 0
+        # A platform may compact the files right after a write, as a commit of its own that writes no new row.
+        commits = self.spark.sql(f"DESCRIBE HISTORY {self.address(name)} LIMIT {RECENT}").collect()
+        before, self._versions[name] = self._versions[name], int(commits[0]["version"])
+        mine = [c for c in commits if c["version"] > before and c["operation"] != "OPTIMIZE"]
+        rows = sum(int(commit["operationMetrics"].get("numOutputRows", 0)) for commit in mine)
         self.written[name] += rows
         return rows
 

@@ -79,6 +79,8 @@ def _path_of(address: str) -> str:
     """An address without its scheme and bucket. Only `file:` addresses are percent-encoded."""
     if address.startswith("file:"):
         return unquote(re.sub(r"^file:(?://[^/]*)?", "", address))
+    if address.startswith("dbfs:/Volumes/"):
+        return address.removeprefix("dbfs:")
     return re.sub(r"^[A-Za-z0-9]+://[^/]*", "", address)
 
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
 
-from etl.config import Config
+from etl.config import Config, EmbedConfig
+from etl.items import vectors
 from etl.report.figures import CallError, Calls, Dedup, Pair, Text, Unreadable
 from etl.report.history import Made
 from etl.tables import Tables
@@ -88,13 +89,13 @@ def call_errors(tables: Tables) -> tuple[CallError, ...]:
     return tuple(CallError(row["task"], row["error"] or "", row["count"]) for row in counted)
 
 
-def unreadable(tables: Tables, model: str) -> tuple[Unreadable, ...]:
+def unreadable(tables: Tables, embed: EmbedConfig) -> tuple[Unreadable, ...]:
     """Counts the vectors that must not decide alone, and the rows that the zero-shot annotator gave no label, by reason."""
     side = "if(role = 'text', 'passages', 'questions') AS items"
-    vectors = tables.read("embeddings").where(F.col("model") == model).selectExpr("'vector' AS what", side, "reason")
+    embedded = vectors(tables, embed).selectExpr("'vector' AS what", side, "reason")
     zero_shot = tables.read("annotations").where("annotator LIKE 'zero_shot%'")
     notes = zero_shot.selectExpr("'label' AS what", "if(item_kind = 'doc', 'seeds', 'questions') AS items", "reason")
-    counted = vectors.unionByName(notes).groupBy("what", "items", "reason").count().limit(MAX_ROWS).collect()
+    counted = embedded.unionByName(notes).groupBy("what", "items", "reason").count().limit(MAX_ROWS).collect()
     totals: dict[tuple[str, str], int] = {}
     for row in counted:
         totals[row["what"], row["items"]] = totals.get((row["what"], row["items"]), 0) + row["count"]

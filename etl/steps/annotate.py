@@ -59,7 +59,8 @@ def _outcome(job: Job, every: DataFrame, figures: dict[str, float]) -> Outcome:
 def zero_shot_name(job: Job) -> str:
     """Names the zero-shot annotator by all that its labels hang on."""
     texts = repr(prototypes(job.taxonomy))
-    return f"zero_shot@1:{stable_id(job.config.embed.model, texts, repr(LEVELS), repr(CUTS), str(job.config.annotate.min_score))[:8]}"
+    bounds = f"{job.config.annotate.min_score} {job.config.embed.max_unknown_share}"
+    return f"zero_shot@1:{stable_id(job.config.embed.model, texts, repr(LEVELS), repr(CUTS), bounds)[:8]}"
 
 
 def _pending(job: Job, every: DataFrame, annotator: str) -> DataFrame:
@@ -71,7 +72,7 @@ def _zero_shot(job: Job, every: DataFrame) -> int:
     model = job.config.embed.model
     texts = prototypes(job.taxonomy)
     pending = _pending(job, every, zero_shot_name(job))
-    todo = pending.join(vectors(job.tables, model), ["item_id", "role", "text_hash"])
+    todo = pending.join(vectors(job.tables, job.config.embed), ["item_id", "role", "text_hash"])
     if todo.isEmpty():
         return 0
     made = _embedded_prototypes(job, texts)
@@ -207,6 +208,7 @@ SEEDS_STEP = Step(
     partial(run, of=lambda job: seed_items(unique_seeds(job.tables))),
     reads=("documents", "curation", "embeddings", "duplicates"),
     writes=WRITES,
+    ids=("seed_dedup_id",),
     settings=SETTINGS,
     tasks=("annotate",),
     hangs_on=lambda job: repr(job.taxonomy),

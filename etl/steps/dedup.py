@@ -86,7 +86,7 @@ def _prepared(job: Job, rows: DataFrame) -> DataFrame:
 
     better_first = [-F.coalesce(F.col(name).cast("double"), F.lit(0.0)) for name in job.config.dedup.priority]
     ranked = rows.withColumn("priority", F.array(*better_first))
-    vector = vectors(job.tables, job.config.embed.model).withColumnsRenamed({"role": "side", "reason": "unreadable"})
+    vector = vectors(job.tables, job.config.embed).withColumnsRenamed({"role": "side", "reason": "unreadable"})
     joined = ranked.join(
         rows.select("item_id", "text").mapInArrow(hashes, "item_id string, normal_hash string"), "item_id"
     ).join(vector, ITEM)
@@ -128,6 +128,7 @@ QUESTIONS_STEP = Step(
     partial(run, scope=Scope("dedup_id", question_rows)),
     reads=("qa", "embeddings", "documents", "curation"),
     writes=WRITES,
+    ids=("seed_dedup_id",),
     settings=(*SETTINGS, "llm.models", "synthesize", "refine"),
     tasks=("multi_grade", "high_difficulty", "refine"),
 )

@@ -26,7 +26,7 @@ ROWS_PER_TASK = 2048
 def run(job: Job, every: Callable[[Job], DataFrame]) -> Outcome:
     """Embeds what is new. A text that its model can not read has a reason in place of a vector, one that it reads in part beside it."""
     config = job.config.embed
-    _forget_other_bound(job)
+    _forget_what_can_be_read_now(job)
     known = job.tables.read("embeddings").select(*KEY)
     todo = every(job).withColumn("model", F.lit(config.model)).join(known, KEY, "left_anti")
     pending = job.tables.scratch("embed_items", todo)
@@ -51,12 +51,12 @@ def run(job: Job, every: Callable[[Job], DataFrame]) -> Outcome:
     return _outcome(job, pending, n, made)
 
 
-def _forget_other_bound(job: Job) -> None:
-    """Deletes what another `max_unknown_share` has decided: such texts are embedded, or marked, anew."""
+def _forget_what_can_be_read_now(job: Job) -> None:
+    """Deletes the rows that a narrower `max_unknown_share` has left without a vector, so that they are embedded."""
     config = job.config.embed
-    unread, over = F.col("reason") == "unknown_tokens", F.col("unknown_share") > config.max_unknown_share
-    other = F.coalesce(unread, F.lit(False)) != over
-    mine = job.tables.read("embeddings").where((F.col("model") == config.model) & other)
+    unread = (F.col("reason") == "unknown_tokens") & F.col("vector").isNull()
+    within = F.col("unknown_share") <= config.max_unknown_share
+    mine = job.tables.read("embeddings").where((F.col("model") == config.model) & unread & within)
     job.tables.delete_matching("embeddings", mine.select(*KEY), KEY)
 
 

@@ -14,7 +14,7 @@ from etl.data_card import data_card
 from etl.items import needed_id
 from etl.step import Job, Outcome, Step
 from etl.templates import render_text
-from udfs.storage import exists, write_over
+from udfs.storage import absolute, exists, write_over
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -47,7 +47,8 @@ def run(job: Job) -> Outcome:
     mix_id = needed_id(job.tables, "mix_id", "select")
     rows = job.tables.scratch("export_rows", export_rows(job, mix_id))
     n = rows.count()
-    folder = job.config.export.path or f"{job.tables.root}/export"
+    # Absolute: a worker's current folder is not the driver's.
+    folder = absolute(job.config.export.path or f"{job.tables.root}/export")
     target = f"{folder.rstrip('/')}/{mix_id[:12]}"
     files = job.tables.scratch("export_files", _write(job, rows, n, target)).collect()
     listed = [row.asDict() for row in sorted(files, key=lambda f: f["path"])]
@@ -143,4 +144,12 @@ def still_there(outcome: Outcome) -> bool:
     return exists(f"{outcome.ids['export']}/manifest.json")
 
 
-STEP = Step("export", run, reads=("mixture", "qa"), writes=(), settings=("export", "run.seed"), intact=still_there)
+STEP = Step(
+    "export",
+    run,
+    reads=("mixture", "qa", "documents"),
+    writes=(),
+    ids=("mix_id",),
+    settings=("export", "run.seed"),
+    intact=still_there,
+)

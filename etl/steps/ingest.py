@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 # Small files share a task, large ones have their own.
 BYTES_PER_TASK = 8 << 20
+# At least, where Spark names no number of its own.
+TASKS = 200
 
 
 def run(job: Job) -> Outcome:
@@ -57,7 +59,9 @@ def _read(job: Job, pending: DataFrame, n_files: int) -> DataFrame:
 def _partitions(job: Job, pending: DataFrame, n_files: int) -> int:
     size = pending.agg(F.sum("size")).first()
     by_bytes = int(size[0] or 0) // BYTES_PER_TASK if size else 0
-    return max(1, min(n_files, max(by_bytes, int(job.spark.conf.get("spark.sql.shuffle.partitions") or 1))))
+    usual = job.spark.conf.get("spark.sql.shuffle.partitions") or ""
+    # Databricks has `auto` here.
+    return max(1, min(n_files, max(by_bytes, int(usual) if usual.isdigit() else TASKS)))
 
 
 def _store(job: Job, pending: DataFrame, rows: DataFrame, n_files: int) -> Outcome:

@@ -51,7 +51,7 @@ def _rows(job: Job) -> DataFrame:
         *ITEM, F.lit("qa").alias("items"), F.col("question").alias("text"), nothing.alias("source"), "branch"
     )
     label = labels(job.tables).select(*ITEM, "discipline", "difficulty")
-    vector = vectors(job.tables, job.config.embed.model).select(*ITEM, "vector", "reason")
+    vector = vectors(job.tables, job.config.embed).select(*ITEM, "vector", "reason")
     every = docs.unionByName(qa).join(label, ITEM, "left").join(vector, ITEM, "left")
     return every.withColumn("readable", F.col("vector").isNotNull() & F.col("reason").isNull()).drop("reason")
 
@@ -156,5 +156,6 @@ STEP = Step(
     run,
     reads=INPUTS,
     writes=("diversity",),
+    ids=("seed_dedup_id", "dedup_id"),
     settings=("measure", "embed", "dedup", "llm.models", "synthesize", "refine"),
 )

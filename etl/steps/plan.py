@@ -19,10 +19,13 @@ if TYPE_CHECKING:
 
 def run(job: Job) -> Outcome:
     """Plans over the cells that have seeds; the same findings under the same settings are the same plan."""
-    cells = _cells(job)
-    if not cells:
-        return Outcome(0, 0)
     settings = allocation_settings(job.config.plan)
+    served = {level for branch in settings.branches for level in branch.grades} & set(settings.level_weights)
+    found = _cells(job)
+    cells = [cell for cell in found if cell.difficulty in served]
+    dropped = {"no_branch_at_level": len(found) - len(cells)} if len(cells) < len(found) else {}
+    if not cells:
+        return Outcome(len(found), 0, dropped)
     plan_id = stable_id(repr(cells), repr(settings))
     rows = allocate(cells, settings)
     known = job.tables.read("allocation").where(f"plan_id = '{plan_id}'")
@@ -37,7 +40,7 @@ def run(job: Job) -> Outcome:
         "cells_without_probe": float(unprobed),
         "target_tokens": float(sum(r.target_tokens for r in rows)),
     }
-    return Outcome(len(rows), len(rows), {}, figures, {"plan_id": plan_id})
+    return Outcome(len(rows) + sum(dropped.values()), len(rows), dropped, figures, {"plan_id": plan_id})
 
 
 def allocation_settings(config: PlanConfig) -> AllocationSettings:
@@ -83,6 +86,7 @@ STEP = Step(
     run,
     reads=("documents", "curation", "duplicates", "annotations", "probe_results"),
     writes=("allocation",),
+    ids=("seed_dedup_id",),
     settings=("plan", "probe", "llm.models.judge"),
     hangs_on=lambda job: repr(job.taxonomy),
 )

@@ -63,6 +63,7 @@ STEP = Step(
     run,
     reads=("documents", "curation", "duplicates", "annotations"),
     writes=("probe_results", "llm_calls"),
+    ids=("seed_dedup_id",),
     settings=("probe", "llm.models.judge"),
     tasks=("probe",),
 )

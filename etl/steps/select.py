@@ -91,6 +91,7 @@ STEP = Step(
     run,
     reads=("qa", "duplicates", "allocation", "curation"),
     writes=("mixture",),
+    ids=("seed_dedup_id", "dedup_id", "plan_id"),
     settings=("select", "export", "ingest", "llm.models", "synthesize", "refine"),
     tasks=("multi_grade", "high_difficulty", "refine"),
 )

@@ -100,6 +100,7 @@ STEP = Step(
     run,
     reads=("documents", "curation", "duplicates", "annotations", "allocation"),
     writes=("drafts", "llm_calls"),
+    ids=("seed_dedup_id", "plan_id"),
     settings=("synthesize", "plan", "llm.models.teacher"),
     tasks=BRANCHES,
 )

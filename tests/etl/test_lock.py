@@ -15,7 +15,7 @@ import pytest
 
 import etl.lock
 from etl.errors import UserError
-from etl.lock import STALE_S, WarehouseLock, is_stale
+from etl.lock import STALE_S, WarehouseLock, is_stale, started_at
 
 
 def lock_file(folder: Path) -> Path:
@@ -23,7 +23,8 @@ def lock_file(folder: Path) -> Path:
 
 
 def owner(**changes: Any) -> dict[str, Any]:
-    return {"run_id": "other", "host": socket.gethostname(), "pid": 1, "beat": time.time(), **changes}
+    alive = {"host": socket.gethostname(), "pid": 1, "started": started_at(1)}
+    return {"run_id": "other", **alive, "beat": time.time(), **changes}
 
 
 def dead_pid() -> int:
@@ -78,7 +79,7 @@ def test_of_many_runs_that_start_at_once_one_gets_the_lock(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    "left", [{"pid": "dead"}, {"beat": 0.0}, {"host": "elsewhere", "beat": 0.0}, {"beat": None}], ids=str
+    "left", [{"pid": "dead"}, {"started": "earlier"}, {"host": "elsewhere", "beat": 0.0}, {"beat": None}], ids=str
 )
 def test_the_lock_of_a_run_that_is_gone_is_taken_over(tmp_path: Path, left: dict[str, Any]) -> None:
     if left.get("pid") == "dead":
@@ -101,12 +102,33 @@ def test_a_living_run_on_another_machine_is_respected(tmp_path: Path) -> None:
         pass
 
 
-def test_staleness_is_a_dead_process_or_an_old_beat() -> None:
+def test_staleness_is_a_dead_process_or_on_another_host_an_old_beat() -> None:
     now = 1_000_000.0
-    assert not is_stale(owner(beat=now - STALE_S / 2, pid=1), now)
-    assert is_stale(owner(beat=now - STALE_S * 2, pid=1), now)
+    assert not is_stale(owner(beat=now), now)
+    assert not is_stale(owner(beat=now - STALE_S * 99), now), "it sleeps, and will go on"
     assert is_stale(owner(beat=now, pid=dead_pid()), now)
-    assert not is_stale(owner(beat=now, host="elsewhere", pid=dead_pid()), now)
+    assert not is_stale(owner(beat=now - STALE_S / 2, host="elsewhere", pid=dead_pid()), now)
+    assert is_stale(owner(beat=now - STALE_S * 2, host="elsewhere"), now)
+
+
+def test_a_run_whose_lock_was_taken_over_stops_and_leaves_the_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(etl.lock, "HEARTBEAT_S", 0.01)
+
+    def until_it_is_seen(lock: WarehouseLock) -> None:
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            lock_file(tmp_path).write_text(json.dumps(owner()))
+            time.sleep(0.05)
+            lock.check()
+
+    with (
+        pytest.raises(UserError, match="other has taken this warehouse over"),
+        WarehouseLock(str(tmp_path), "mine") as lock,
+    ):
+        until_it_is_seen(lock)
+    assert json.loads(lock_file(tmp_path).read_bytes())["run_id"] == "other"
 
 
 def test_the_heartbeat_goes_on_while_the_lock_is_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
