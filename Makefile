@@ -50,7 +50,7 @@ demo: java venv ## Run the whole job on samples/: no key, no GPU, no endpoint (o
 
 .PHONY: test
 test: java venv ## Run the tests (some of them: PYTEST_FLAGS="tests/udfs -k minhash")
-	@$(PY) -m pytest --cov -n $(TEST_PROCESSES) --dist loadgroup -m "not long" $(PYTEST_FLAGS)
+	@$(PY) -m pytest --cov -n $(TEST_PROCESSES) --dist loadscope -m "not long" $(PYTEST_FLAGS)
 
 .PHONY: test-long
 test-long: java venv ## Run the long tests: spark-submit to a cluster of its own

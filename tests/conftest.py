@@ -34,12 +34,21 @@ os.environ["SPARK_CONF_DIR"] = str(ROOT / "tests" / "spark")
 LONG_FIXTURES = ("sample_run", "small")
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of a file, and all tests on one long run, go to one process (`-n 2 --dist loadgroup`), so that it is made once."""
-    for item in items:
-        used = [name for name in LONG_FIXTURES if name in getattr(item, "fixturenames", ())]
-        item.add_marker(pytest.mark.xdist_group(used[0] if used else str(item.path.relative_to(ROOT))))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """With `-n 2`, gives a file, and all files that use one long run, to one process, so that the run is made once.
+
+    Not by xdist's own groups: they do not work with pytest 9.2.
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByLongFixture(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.partition("::")[0]
+            text = (ROOT / file).read_text("utf-8")
+            return next((name for name in LONG_FIXTURES if f"{name}: " in text), file)
+
+    return ByLongFixture(config, log)
 
 
 @pytest.fixture(scope="session", autouse=True)
