@@ -192,7 +192,11 @@ def write_page(warehouse: Path, sources: list[dict[str, Any]], steps: list[dict[
         "Spread over the table by the hash of the key; long values are cut, empty ones left out. The answers are placeholders by the stand-in teacher.",
         *(_five_rows(warehouse, name) for name in table_names(warehouse)),
     ]
-    out.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+    page = "\n\n".join(parts) + "\n"
+    # Where this machine keeps things is nobody's business.
+    for place in (f"file:{DATA.resolve()}", str(DATA.resolve()), str(warehouse.resolve().parent)):
+        page = page.replace(place, "…")
+    out.write_text(page, encoding="utf-8")
 
 
 def _markdown(header: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> str:
