@@ -14,7 +14,7 @@ import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from etl.errors import UserError
-from etl.readers.record import AUTO
+from etl.readers.record import AUTO, is_encoding
 from udfs.engines.endpoints import url_problem
 
 
@@ -48,10 +48,8 @@ class TablesConfig(Section):
 
 def known_encoding(name: str) -> str:
     """Returns the name of a text codec as it is. Raises ValueError for one that Python does not know."""
-    try:
-        b" ".decode("utf-8" if name == AUTO else name, "ignore")
-    except LookupError as err:
-        raise ValueError(f"'{name}' is no text codec of Python, such as gb18030, nor {AUTO}") from err
+    if not is_encoding(name):
+        raise ValueError(f"'{name}' is no text codec of Python, such as gb18030, nor {AUTO}")
     return name
 
 

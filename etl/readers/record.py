@@ -30,6 +30,15 @@ UNDECODABLE = "\udcff"
 AUTO = "auto"
 
 
+def is_encoding(name: str) -> bool:
+    """Tells whether a name is a text codec of Python, or AUTO."""
+    try:
+        b" ".decode("utf-8" if name == AUTO else name, "ignore")
+    except LookupError:
+        return False
+    return True
+
+
 @dataclass(frozen=True, slots=True)
 class Record:
     """A record as parsed, before any field is mapped."""
@@ -76,12 +85,10 @@ class ReadOptions:
             raise ValueError(f"max_record_bytes is {self.max_record_bytes}; it must be at least 1")
         if len(self.delimiter) > 1:
             raise ValueError(f"delimiter is '{self.delimiter}'; it must be one character")
-        try:
-            b" ".decode("utf-8" if self.encoding == AUTO else self.encoding, "ignore")
-        except LookupError:
+        if not is_encoding(self.encoding):
             raise ValueError(
                 f"encoding is '{self.encoding}'; it must be a Python text codec such as gb18030, or {AUTO}"
-            ) from None
+            )
 
 
 class ByteStream(Protocol):
