@@ -34,7 +34,7 @@ def ask(job: Job, name: str, rows: DataFrame, asking: Asking) -> DataFrame:
     requests = job.tables.scratch(f"{name}_requests", rows.mapInArrow(add, f"{types}, {REQUEST_DDL}"))
     asked = job.ledger.ask(requests)
     job.say(f"{asking.task}: {asked} requests sent, {asking.model}")
-    calls = latest_calls(job.tables).select(
+    calls = latest_calls(job.tables, requests).select(
         "request_id", "response", "status", "error", "finish_reason", "served_model"
     )
     return requests.join(calls, "request_id")

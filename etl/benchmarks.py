@@ -14,11 +14,11 @@ from pyspark.sql import functions as F
 from etl.config import Config, SourceConfig
 from etl.readers.documents import BATCH_RECORDS
 from etl.readers.mapping import MappedRecord
-from etl.readers.reading import format_of, read_file
+from etl.readers.reading import format_for, read_file
 from etl.readers.record import BadRecord
 from etl.sources import external_version, list_files, source_settings
 from etl.step import Job
-from etl.table_source import table_entries
+from etl.table_source import entries_of, mapped_rows
 from etl.tables import Tables
 from udfs.ngrams import ngram_hashes
 from udfs.text import normal_hash
@@ -55,7 +55,7 @@ def _whole(text: str) -> int:
     return int.from_bytes(bytes.fromhex(normal_hash(text)[:16]), "big", signed=True)
 
 
-def contaminated(config: Config, documents: DataFrame, known: DataFrame) -> DataFrame:
+def contaminated(tables: Tables, config: Config, documents: DataFrame, known: DataFrame) -> DataFrame:
     """Returns doc_id and benchmark (`name:position`) of the documents that share an n-gram with an item of `known` (see `read_items`)."""
     settings = config.curate.decontaminate
     sizes = (settings.ngram_words, settings.ngram_chars)
@@ -66,9 +66,9 @@ def contaminated(config: Config, documents: DataFrame, known: DataFrame) -> Data
             yield hashed(batch.column("doc_id"), texts, questions, sizes)
 
     grams = documents.select("doc_id", "text", "question").mapInArrow(explode, "key string, hash bigint")
-    items = known.where("hash IS NOT NULL").select("benchmark", "hash").distinct()
+    items = tables.scratch("benchmark_ngrams", known.where("hash IS NOT NULL").select("benchmark", "hash").distinct())
     hashes = items.select("hash").distinct()
-    near = F.broadcast(hashes) if known.count() <= BROADCAST_ROWS else hashes
+    near = F.broadcast(hashes) if items.count() <= BROADCAST_ROWS else hashes
     # The documents' n-grams, far more than anything else here, are not shuffled: a few of them come through to the join that names the item.
     hits = grams.join(near, "hash", "left_semi").join(items.hint("shuffle_merge"), "hash")
     return hits.groupBy(F.col("key").alias("doc_id")).agg(F.min("benchmark").alias("benchmark"))
@@ -88,26 +88,24 @@ def read_items(tables: Tables, config: Config) -> DataFrame:
         for batch in batches:
             for file in batch.to_pylist():
                 source = sources[file["source"]]
-                kind = format_of(file["uri"]) if source.format == "auto" else source.format
-                yield from _item_rows(read_file(file["uri"], kind, source.options), source.name, file["uri"], sizes)
+                found = read_file(file["uri"], format_for(file["uri"], source.format), source.options)
+                yield from _item_rows(found, source.name, file["uri"], sizes)
 
-    files = _files(tables, config).where(F.col("source").isin(_file_names(config)))
     of_tables = [_table_items(tables, config, s, sizes) for s in settings.against if s.format == "delta"]
-    every = reduce(lambda a, b: a.unionByName(b), of_tables, files.mapInArrow(of_files, ITEM_DDL))
-    return tables.scratch("benchmark_items", every)
-
-
-def _file_names(config: Config) -> list[str]:
-    return [s.name for s in config.curate.decontaminate.against if s.format != "delta"]
+    files = [
+        list_files(tables, config, s).mapInArrow(of_files, ITEM_DDL) for s in settings.against if s.format != "delta"
+    ]
+    return tables.scratch("benchmark_items", reduce(lambda a, b: a.unionByName(b), of_tables + files))
 
 
 def _table_items(tables: Tables, config: Config, source: SourceConfig, sizes: tuple[int, int]) -> DataFrame:
     settings = source_settings(config, source)
 
     def of_rows(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        yield from _item_rows(table_entries(batches, settings), settings.name, source.path, sizes)
+        yield from _item_rows(entries_of(batches), settings.name, source.path, sizes)
 
-    return tables.external(source.path, external_version(tables, config, source)).mapInArrow(of_rows, ITEM_DDL)
+    version = external_version(tables, config, source)
+    return mapped_rows(tables, source, version, settings).mapInArrow(of_rows, ITEM_DDL)
 
 
 def _item_rows(

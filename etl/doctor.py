@@ -14,6 +14,26 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 
+# Each row of a table, its name, the id in it, and the table and key where that id must stand.
+LINKS = (
+    ("drafts", "draft_id", "request_id", "llm_calls", "request_id"),
+    ("refinements", "qa_id", "request_id", "llm_calls", "request_id"),
+    ("refinements", "qa_id", "draft_id", "drafts", "draft_id"),
+    ("qa", "qa_id", "explode(request_ids)", "llm_calls", "request_id"),
+    ("qa", "qa_id", "qa_id", "refinements", "qa_id"),
+    ("mixture", "item_id", "item_id", "qa", "qa_id"),
+    ("curation", "doc_id", "doc_id", "documents", "doc_id"),
+)
+RESTORE = "Restore the table from its history, or run that step again."
+ADVICE = {
+    "llm_calls": "The ledger never loses a call by itself: was it restored or changed by hand? DESCRIBE HISTORY tells.",
+    "documents": "Run `curate` again.",
+    "drafts": RESTORE,
+    "refinements": RESTORE,
+    "qa": RESTORE,
+}
+
+
 def examine(tables: Tables) -> list[str]:
     """Returns one line per problem, with what to do; an empty list when all is well."""
     present = [name for name in TABLES if tables.version(name) >= 0]
@@ -53,59 +73,14 @@ def _lost_rows(tables: Tables) -> DataFrame:
 
 
 def _orphans(tables: Tables) -> list[DataFrame]:
-    documents = tables.read("documents").selectExpr("doc_id AS id")
-    drafts, refined, qa = tables.read("drafts"), tables.read("refinements"), tables.read("qa")
-    calls = tables.read("llm_calls").selectExpr("request_id AS id").distinct()
-    seeds = drafts.selectExpr("draft_id AS row", "explode(seed_ids) AS id")
-    paid = "The ledger never loses a call by itself: was llm_calls restored or changed by hand? DESCRIBE HISTORY tells."
-    changed = "Their source files have changed since: `boostqa trace` can not show those seeds, the questions are still valid."
-    again = "Restore the table from its history, or run that step again."
-    links = [
-        (
-            drafts.selectExpr("draft_id AS row", "request_id AS id"),
-            calls,
-            "drafts without their call in llm_calls",
-            paid,
-        ),
-        (
-            refined.selectExpr("qa_id AS row", "request_id AS id"),
-            calls,
-            "refinements without their call in llm_calls",
-            paid,
-        ),
-        (
-            refined.selectExpr("qa_id AS row", "draft_id AS id"),
-            drafts.selectExpr("draft_id AS id"),
-            "refinements without their draft",
-            again,
-        ),
-        (
-            qa.selectExpr("qa_id AS row", "qa_id AS id"),
-            refined.selectExpr("qa_id AS id"),
-            "qa without their refinement",
-            again,
-        ),
-        (
-            qa.selectExpr("qa_id AS row", "explode(request_ids) AS id"),
-            calls,
-            "qa without one of their calls in llm_calls",
-            paid,
-        ),
-        (seeds, documents, "drafts without one of their seeds in documents", changed),
-        (
-            tables.read("curation").selectExpr("doc_id AS row", "doc_id AS id"),
-            documents,
-            "curation of documents that are gone",
-            "Run `curate` again.",
-        ),
-        (
-            tables.read("mixture").selectExpr("item_id AS row", "item_id AS id"),
-            qa.selectExpr("qa_id AS id"),
-            "mixture rows without their question",
-            again,
-        ),
-    ]
-    return [_problem(left.join(right, "id", "left_anti"), "row", words, advice) for left, right, words, advice in links]
+    # Paid questions whose seed is gone are no orphans: dedup and select pass over them, with the reason `seed_gone`.
+    problems = []
+    for table, row, id_of, other, key in LINKS:
+        rows = tables.read(table).selectExpr(f"{row} AS row", f"{id_of} AS id")
+        there = tables.read(other).selectExpr(f"{key} AS id").distinct()
+        words = f"{table}: their {id_of.strip('()').split('(')[-1]} is not in {other}"
+        problems.append(_problem(rows.join(there, "id", "left_anti"), "row", words, ADVICE[other]))
+    return problems
 
 
 def _bad_duplicates(tables: Tables) -> list[DataFrame]:

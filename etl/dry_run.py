@@ -61,6 +61,10 @@ class DryTables(Tables):
         """Writes nothing."""
         return 0
 
+    def upsert(self, name: str, rows: DataFrame) -> int:
+        """Writes nothing."""
+        return 0
+
     def overwrite(self, name: str, rows: DataFrame) -> int:
         """Writes nothing."""
         return 0

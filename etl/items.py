@@ -7,14 +7,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pyspark.sql import Window
 from pyspark.sql import functions as F
 
 from etl.errors import UserError
-from etl.recipes import current_recipes
+from etl.recipes import draft_recipes, question_recipes
 from etl.tables import Tables
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pyspark.sql import Column, DataFrame
 
     from etl.config import Config, EmbedConfig
@@ -54,24 +55,73 @@ def seed_items(docs: DataFrame) -> DataFrame:
     return docs.selectExpr("item_id", "'doc' AS item_kind", role, "item_text AS text", "text_hash", "lang")
 
 
-def question_items(tables: Tables) -> DataFrame:
+def judged_drafts(tables: Tables, config: Config) -> DataFrame:
+    """Returns the drafts that hold a question, with a `reason` (see `judged_questions`) for those that can not go on now.
+
+    A draft belongs to a text. `seed_id` is the seed that has this text now, under whatever id, with its `seed_quality`.
+    """
+    drafts = tables.read("drafts").where("status = 'ok'").drop("reason")
+    made = drafts.withColumn("seed_hash", F.col("seed_hashes")[0]).join(_seeds_by_text(tables), "seed_hash", "left")
+    other = ~F.col("recipe_id").isin(draft_recipes(config))
+    reason = F.when(other, F.lit("other_recipe")).when(F.col("seed_id").isNull(), F.lit("seed_gone"))
+    return made.withColumn("reason", reason)
+
+
+def current_drafts(tables: Tables, config: Config) -> DataFrame:
+    """Returns the drafts that can go on now: made by the config's teacher from a text that still is a seed's."""
+    return judged_drafts(tables, config).where("reason IS NULL").drop("reason")
+
+
+def _seeds_by_text(tables: Tables) -> DataFrame:
+    # Two seeds may come to have one text where personal data was replaced.
+    texts = unique_seeds(tables).select(hash_of(F.col("text")).alias("seed_hash"), "doc_id", "quality")
+    return texts.groupBy("seed_hash").agg(
+        F.min("doc_id").alias("seed_id"), F.min_by("quality", "doc_id").alias("seed_quality")
+    )
+
+
+def refined_questions(tables: Tables, config: Config) -> DataFrame:
+    """Returns the refined questions of the config's recipes whose drafts can go on.
+
+    Columns: those of `refinements` without its fate, and of the draft: seed_id, seed_hashes, seed_quality, seed_discipline, lang, branch, grade, form,
+    target_difficulty, draft_answer, draft_request_id.
+    """
+    made = (F.col("status") == "ok") & F.col("recipe_id").isin(question_recipes(config))
+    refined = tables.read("refinements").where(made).drop("status", "reason", "error")
+    renamed = {"answer": "draft_answer", "request_id": "draft_request_id", "discipline": "seed_discipline"}
+    same = (
+        "draft_id",
+        "seed_id",
+        "seed_hashes",
+        "seed_quality",
+        "lang",
+        "branch",
+        "grade",
+        "form",
+        "target_difficulty",
+    )
+    drafts = current_drafts(tables, config).select(*same, *[F.col(a).alias(b) for a, b in renamed.items()])
+    return refined.join(drafts, "draft_id")
+
+
+def question_items(tables: Tables, config: Config) -> DataFrame:
     """Returns the refined questions as items: the columns of `seed_items`, item_kind qa, role question."""
-    drafts = tables.read("drafts").select("draft_id", "lang")
-    refined = tables.read("refinements").where("status = 'ok'").join(drafts, "draft_id")
-    return refined.selectExpr(
+    return refined_questions(tables, config).selectExpr(
         "qa_id AS item_id", "'qa' AS item_kind", "'question' AS role", "question AS text", "text_hash", "lang"
     )
 
 
-def labels(tables: Tables) -> DataFrame:
-    """Returns one label per item and text: the LLM's where there is one, else the zero-shot one.
+def labels(tables: Tables, annotators: Sequence[str]) -> DataFrame:
+    """Returns one label per item and text: that of the first of `annotators` (names, see etl.annotators) that has one.
 
     Columns: item_id, text_hash, discipline, field, difficulty, discipline_score.
     """
-    labelled = tables.read("annotations").where("discipline IS NOT NULL")
-    best = Window.partitionBy(*ITEM).orderBy(F.col("annotator").startswith("llm").desc(), F.col("annotator").desc())
-    ranked = labelled.withColumn("_n", F.row_number().over(best)).where("_n = 1")
-    return ranked.select(*ITEM, "discipline", "field", "difficulty", "discipline_score")
+    labelled = tables.read("annotations").where(
+        F.col("annotator").isin(list(annotators)) & F.col("discipline").isNotNull()
+    )
+    place = F.array_position(F.lit(list(annotators)), F.col("annotator"))
+    best = F.min_by(F.struct("discipline", "field", "difficulty", "discipline_score"), place)
+    return labelled.groupBy(*ITEM).agg(best.alias("label")).select(*ITEM, "label.*")
 
 
 def vectors(tables: Tables, embed: EmbedConfig) -> DataFrame:
@@ -110,26 +160,20 @@ def needed_id(tables: Tables, name: str, step: str) -> str:
 def judged_questions(tables: Tables, config: Config) -> DataFrame:
     """Returns the verified questions, named as items, with a `reason` for those that can not be used now.
 
-    `other_recipe`: made by other prompts, models or parameters than the config's. `seed_gone`: its seed is no longer there with the text it was made
-    from. Both stay in `qa`.
+    `other_recipe`: made by other prompts, models or parameters than the config's. `seed_gone`: no seed has the text any more that it was made from.
+    Both stay in `qa`.
     """
     rows = tables.read("qa").where("status = 'verified'").drop("reason")
     named = rows.withColumns({"item_id": F.col("qa_id"), "text_hash": hash_of(F.col("question"))})
     gone = _without_seed(tables, named).withColumn("gone", F.lit(True))
-    other = ~F.col("recipe_id").isin(current_recipes(config))
+    other = ~F.col("recipe_id").isin(question_recipes(config))
     reason = F.when(other, F.lit("other_recipe")).when(F.col("gone"), F.lit("seed_gone"))
     return named.join(gone, "qa_id", "left").withColumn("reason", reason).drop("gone")
 
 
 def _without_seed(tables: Tables, questions: DataFrame) -> DataFrame:
-    here = unique_seeds(tables).select(
-        F.col("doc_id").alias("seed"), hash_of(F.col("text")).alias("hash"), F.lit(1).alias("here")
-    )
-    drafts = tables.read("drafts").select("draft_id", "seed_hashes")
-    made = questions.join(tables.read("refinements").select("qa_id", "draft_id"), "qa_id").join(drafts, "draft_id")
-    each = made.select("qa_id", F.explode(F.arrays_zip("seed_ids", "seed_hashes")).alias("s"))
-    named = each.select("qa_id", F.col("s.seed_ids").alias("seed"), F.col("s.seed_hashes").alias("hash"))
-    return named.join(here, ["seed", "hash"], "left").where("here IS NULL").select("qa_id").distinct()
+    texts = questions.select("qa_id", F.explode("seed_hashes").alias("seed_hash"))
+    return texts.join(_seeds_by_text(tables), "seed_hash", "left_anti").select("qa_id").distinct()
 
 
 def clean_questions(tables: Tables, config: Config) -> DataFrame:

@@ -53,11 +53,11 @@ def wave_workers(llm: LlmConfig) -> int:
     return min(bound for bound in (llm.workers, llm.max_in_flight, llm.rpm, llm.tpm) if bound)
 
 
-def latest_calls(tables: Tables) -> DataFrame:
-    """Returns `llm_calls_latest`: of each request the last attempt."""
+def latest_calls(tables: Tables, requests: DataFrame) -> DataFrame:
+    """Returns `llm_calls_latest` of these requests: of each its last attempt. The rest of the ledger is read by its ids alone."""
+    calls = tables.read("llm_calls").join(requests.select("request_id").distinct(), "request_id", "left_semi")
     last = Window.partitionBy("request_id").orderBy(F.col("attempt").desc())
-    ranked = tables.read("llm_calls").withColumn("_rank", F.row_number().over(last))
-    return ranked.where("_rank = 1").drop("_rank")
+    return calls.withColumn("_rank", F.row_number().over(last)).where("_rank = 1").drop("_rank")
 
 
 class Ledger:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from etl.tables import Tables
+from udfs.text import text_hash
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -67,11 +68,15 @@ class _Finder:
         if "refinements" not in self.rows:
             self._take("refinements", "draft_id", self._ids("drafts", "draft_id"))
         if "documents" not in self.rows:
-            seeds = [seed for row in self.rows.get("drafts", []) for seed in row["seed_ids"] or []]
+            # `qa` names the seeds by their present ids, drafts by those of their day.
+            self._take("qa", "qa_id", self._ids("refinements", "qa_id"))
+            made = self.rows.get("qa", []) + self.rows.get("drafts", [])
+            seeds = [seed for row in made for seed in row["seed_ids"] or []]
             self._take("documents", "doc_id", sorted({*seeds, *self._ids("probe_results", "item_id")}))
         documents, questions = self._ids("documents", "doc_id"), self._ids("refinements", "qa_id")
         self._take("curation", "doc_id", documents)
-        self._take("qa", "qa_id", questions)
+        if "qa" not in self.rows:
+            self._take("qa", "qa_id", questions)
         for table in ("annotations", "duplicates", "mixture"):
             self._take(table, "item_id", documents + questions)
         if "llm_calls" not in self.rows:
@@ -82,8 +87,11 @@ class _Finder:
     def _drafts_of_seeds(self) -> None:
         from pyspark.sql import functions as F
 
-        ids = F.array(*[F.lit(doc) for doc in self._ids("documents", "doc_id")])
-        self._keep("drafts", self._tables.read("drafts").where(F.arrays_overlap("seed_ids", ids)))
+        # A draft belongs to a text: it finds its seed under any id.
+        self._take("curation", "doc_id", self._ids("documents", "doc_id"))
+        cleaned = [text_hash(row["clean_text"]) for row in self.rows.get("curation", []) if row["clean_text"]]
+        texts = F.array(*[F.lit(text) for text in cleaned or self._ids("documents", "text_hash")])
+        self._keep("drafts", self._tables.read("drafts").where(F.arrays_overlap("seed_hashes", texts)))
 
     def _ids(self, table: str, column: str) -> list[str]:
         return sorted({row[column] for row in self.rows.get(table, []) if row[column]})

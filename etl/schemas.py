@@ -184,6 +184,7 @@ TABLES: dict[str, Table] = {
         "Questions as synthesised, and requests that gave none",
         _columns("""
             draft_id string hash of request and ordinal
+            recipe_id string hash of prompt, model and parameters
             request_id string call in the ledger
             ordinal int place in the answer
             plan_id string plan it was made for
@@ -210,6 +211,7 @@ TABLES: dict[str, Table] = {
         "What the second model made of each draft",
         _columns("""
             qa_id string hash of draft and refine request
+            recipe_id string hash of the prompts, models and parameters of draft and refinement
             draft_id string draft
             request_id string call in the ledger
             question string as refined
@@ -237,13 +239,15 @@ TABLES: dict[str, Table] = {
     "qa": Table(
         "verify",
         ("qa_id",),
-        "Questions whose fate is known, append-only",
+        "Questions whose fate is known; a verdict changes only when a setting, the label or the seed that it hangs on does",
         _columns("""
             qa_id string question
             recipe_id string hash of the prompts and models it came through
+            basis string hash of what the verdict hangs on besides the question
             quality double 0 to 1
             lang string ISO 639 code
             seed_ids array<string> documents it was made from
+            seed_hashes array<string> hashes of their texts
             branch string multi_grade or high_difficulty
             grade string audience
             question string final

@@ -6,10 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from etl.annotators import annotators
 from etl.config import Config
 from etl.errors import InvariantError
 from etl.ledger import Ledger
 from etl.progress import Watch
+from etl.recipes import question_recipes
 from etl.tables import Tables
 from udfs.taxonomy import Taxonomy
 
@@ -30,6 +32,11 @@ class Job:
     say: Callable[[str], None]
     watch: Watch
     fingerprint: str = ""
+
+    @property
+    def annotators(self) -> tuple[str, ...]:
+        """The names of the annotators whose labels count under this config, the first choice first."""
+        return annotators(self.config, self.taxonomy)
 
 
 @dataclass(frozen=True)
@@ -57,6 +64,16 @@ class Outcome:
 def nothing_else(job: Job) -> str:
     """Says that a step hangs on nothing but tables, settings and prompts."""
     return ""
+
+
+def the_recipes(job: Job) -> str:
+    """Says that a step hangs on the prompts, models and parameters that the config makes questions with."""
+    return repr(question_recipes(job.config))
+
+
+def the_labels(job: Job) -> str:
+    """Says that a step hangs on what the config's annotators say."""
+    return repr(job.annotators)
 
 
 def nothing_missing(outcome: Outcome) -> bool:

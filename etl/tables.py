@@ -101,6 +101,20 @@ class Tables:
         new = self.scratch(f"new_{name}", rows.join(known, key, "left_anti").dropDuplicates(key))
         return 0 if new.isEmpty() else self.append(name, new)
 
+    def upsert(self, name: str, rows: DataFrame) -> int:
+        """Writes rows, in the place of those that have their keys, in one commit; returns how many. `rows` come from `scratch`: MERGE reads them twice."""
+        if rows.isEmpty():
+            return 0
+        self._create(name)
+        self._conform(name, rows).createOrReplaceTempView("_boostqa_upsert")
+        same = " AND ".join(f"t.`{c}` <=> s.`{c}`" for c in TABLES[name].key)
+        self.spark.sql(
+            f"MERGE INTO {self.address(name)} t USING _boostqa_upsert s ON {same} "
+            "WHEN MATCHED THEN UPDATE SET * WHEN NOT MATCHED THEN INSERT *"
+        )
+        self.spark.catalog.dropTempView("_boostqa_upsert")
+        return self._rows_written(name, "numTargetRowsInserted", "numTargetRowsUpdated")
+
     def overwrite(self, name: str, rows: DataFrame) -> int:
         """Replaces the table's content in one commit and returns the new number of rows."""
         return self._write(name, rows, "overwrite", {})
@@ -139,12 +153,15 @@ class Tables:
             ]
         )
 
-    def _rows_written(self, name: str) -> int:
+    def _rows_written(self, name: str, *metrics: str) -> int:
         # A platform may compact the files right after a write, as a commit of its own that writes no new row.
         commits = self.spark.sql(f"DESCRIBE HISTORY {self.address(name)} LIMIT {RECENT}").collect()
         before, self._versions[name] = self._versions[name], int(commits[0]["version"])
         mine = [c for c in commits if c["version"] > before and c["operation"] != "OPTIMIZE"]
-        rows = sum(int(commit["operationMetrics"].get("numOutputRows", 0)) for commit in mine)
+        counted = [
+            commit["operationMetrics"].get(metric, 0) for commit in mine for metric in metrics or ("numOutputRows",)
+        ]
+        rows = sum(int(n) for n in counted)
         self.written[name] += rows
         return rows
 

@@ -13,7 +13,7 @@ from urllib.parse import unquote
 import pyarrow as pa
 
 from etl.readers.mapping import MappedRecord
-from etl.readers.reading import format_of, read_file
+from etl.readers.reading import format_for, read_file
 from etl.readers.record import BadRecord, ReadOptions
 from udfs.language import UNDECIDED, detect
 from udfs.passages import split_passages
@@ -102,7 +102,7 @@ def rows_of_files(batches: Iterable[pa.RecordBatch], sources: dict[str, SourceSe
     for batch in batches:
         for file in batch.to_pylist():
             source = sources[file["source"]]
-            file["format"] = format_of(file["uri"]) if source.format == "auto" else source.format
+            file["format"] = format_for(file["uri"], source.format)
             file["relative"] = relative_to(source.root, file["uri"])
             yield from rows_of_entries(read_file(file["uri"], file["format"], source.options), file, source)
 

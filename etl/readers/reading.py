@@ -52,6 +52,11 @@ def format_of(path: str) -> str:
     return next((format for format, suffixes in _SUFFIXES.items() if name.endswith(suffixes)), UNKNOWN_FORMAT)
 
 
+def format_for(path: str, named: str) -> str:
+    """The format of a file of a source: the one that the config names, or by the file's name for `auto`."""
+    return format_of(path) if named == "auto" else named
+
+
 def open_reader(format: str) -> Reader:
     """The reader of a format: (binary stream, already decompressed; options) -> records and bad records. Errors: ValueError for an unknown format."""
     if format not in READERS:

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import functions as F
 
+from etl.annotators import annotators
 from etl.config import Config
 from etl.items import ITEM, clean_questions, labels, unique_seeds
 from etl.report.figures import CellMap, Measured, Question, Text, cut
 from etl.report.history import NOTHING, Made
 from etl.tables import Tables
+from etl.taxonomy_file import read_taxonomy
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -30,7 +32,9 @@ def cell_maps(tables: Tables, config: Config, made: dict[str, Made]) -> dict[str
     plan = tables.read("allocation").where(f"plan_id = '{made.get('plan_id', NOTHING).id}'")
     verified = tables.read("qa").where("status = 'verified'")
     clean = clean_questions(tables, config) if "dedup_id" in made else verified
-    seeds = unique_seeds(tables).select(*ITEM).join(labels(tables), ITEM, "left")
+    seeds = (
+        unique_seeds(tables).select(*ITEM).join(labels(tables, annotators(config, read_taxonomy(config))), ITEM, "left")
+    )
     cell = ("split(cell, '/')[0] AS discipline", "CAST(split(cell, '/')[1] AS int) AS difficulty")
     mixture = tables.read("mixture").where(f"mix_id = '{made.get('mix_id', NOTHING).id}'")
     parts = {

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from pyspark.sql import functions as F
 
 from etl.benchmarks import BENCHMARK
+from etl.config import Config
+from etl.items import judged_drafts
 from etl.report.figures import Reason, Stage, Text, cut
 from etl.report.history import NOTHING, Made, largest_first
 from etl.tables import Tables
@@ -33,12 +35,12 @@ MAX_REASONS = 300
 RECORDED = {"unique_seeds": "seed_dedup_id", "deduplicated": "dedup_id", "exported": "mix_id"}
 
 
-def fates(tables: Tables, made: dict[str, Made]) -> list[Row]:
+def fates(tables: Tables, config: Config, made: dict[str, Made]) -> list[Row]:
     """Returns, per stage, reason and hash bucket, the number of rows and the one with the lowest key hash; reason is null for rows that got through.
 
     One pass over narrow columns of all tables of the flow.
     """
-    every = reduce(lambda a, b: a.unionByName(b), _fates(tables, made))
+    every = reduce(lambda a, b: a.unionByName(b), _fates(tables, config, made))
     hashed = every.withColumn("h", F.xxhash64("key"))
     example = F.min_by(F.struct("key", "lang", "text", "detail"), F.struct("h", "key")).alias("example")
     grouped = hashed.groupBy("stage", "reason", F.pmod("h", F.lit(EXAMPLES)).alias("bucket")).agg(
@@ -47,12 +49,14 @@ def fates(tables: Tables, made: dict[str, Made]) -> list[Row]:
     return grouped.orderBy(F.col("n").desc(), "stage", "reason", "bucket").limit(MAX_REASONS * EXAMPLES).collect()
 
 
-def _fates(tables: Tables, made: dict[str, Made]) -> list[DataFrame]:
+def _fates(tables: Tables, config: Config, made: dict[str, Made]) -> list[DataFrame]:
     seed_dedup, dedup = made.get("seed_dedup_id", NOTHING).id, made.get("dedup_id", NOTHING).id
     duplicates, mixture = tables.read("duplicates"), tables.read("mixture")
     said = "if(kept_id IS NULL, benchmark, concat('kept: ', kept_id))"
     twin = "concat('kept: ', kept_id, ', cosine ', format_number(cosine, 3))"
     ok = "if(status = 'ok', NULL, reason)"
+    refinements = tables.read("refinements")
+    waiting = judged_drafts(tables, config).where("reason IS NOT NULL").join(refinements, "draft_id", "left_anti")
     return [
         _rows(tables.read("documents"), "documents", "NULL", "doc_id"),
         _rows(
@@ -72,7 +76,8 @@ def _fates(tables: Tables, made: dict[str, Made]) -> list[DataFrame]:
             detail=twin,
         ),
         _rows(tables.read("drafts"), "drafts", ok, "draft_id", lang="lang", text="question", detail="error"),
-        _rows(tables.read("refinements"), "refined", ok, "qa_id", text="question", detail="error"),
+        _rows(waiting, "refined", "reason", "draft_id", lang="lang", text="question"),
+        _rows(refinements, "refined", ok, "qa_id", text="question", detail="error"),
         _rows(tables.read("qa"), "verified", "reason", "qa_id", lang="lang", text="question"),
         _rows(
             duplicates.where(f"dedup_id = '{dedup}'"),

@@ -18,7 +18,7 @@ SHOWN_MAPS = ("seeds", "deficiency", "planned_tokens", "questions")
 def gather(tables: Tables, config: Config) -> Figures:
     """Returns the figures of the warehouse as it is now. Raises UserError when no run is recorded in it."""
     run, made = last_run(tables), last_made(tables)
-    counted = flow.fates(tables, made)
+    counted = flow.fates(tables, config, made)
     pairs = checks.nearest_pairs(tables, made)
     sample = content.sample(tables, made)
     wanted = (

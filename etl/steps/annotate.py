@@ -10,15 +10,14 @@ import numpy as np
 import pyarrow as pa
 from pyspark.sql import functions as F
 
+from etl.annotators import disciplines_of, llm_asking, llm_name, zero_shot_name
 from etl.asking import ask, read_rows
 from etl.items import ITEM, question_items, seed_items, unique_seeds, vectors
-from etl.step import Job, Outcome, Step, count_reasons
+from etl.step import Job, Outcome, Step, count_reasons, the_labels, the_recipes
 from udfs.embedding import EmbedSettings, embed_texts, from_binary, load_model, to_binary
-from udfs.requests import Asking
 from udfs.tasks import Parsed
-from udfs.taxonomy import Taxonomy, prototypes
-from udfs.text import stable_id
-from udfs.zero_shot import CUTS, LEVELS, Labels, Prototypes, label
+from udfs.taxonomy import prototypes
+from udfs.zero_shot import LEVELS, Labels, Prototypes, label
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -38,9 +37,8 @@ def run(job: Job, of: Callable[[Job], DataFrame]) -> Outcome:
     unlabelled = every
     if config.annotator == "zero_shot":
         figures["new_zero_shot"] = _zero_shot(job, every)
-        unread = job.tables.read("annotations").where(
-            (F.col("annotator") == zero_shot_name(job)) & F.col("discipline").isNull()
-        )
+        name = zero_shot_name(job.config, job.taxonomy)
+        unread = job.tables.read("annotations").where((F.col("annotator") == name) & F.col("discipline").isNull())
         unlabelled = every.join(unread.select(*ITEM), ITEM, "left_semi")
     if config.annotator == "llm" or config.fallback == "llm":
         figures["new_llm"] = _llm(job, unlabelled)
@@ -48,19 +46,13 @@ def run(job: Job, of: Callable[[Job], DataFrame]) -> Outcome:
 
 
 def _outcome(job: Job, every: DataFrame, figures: dict[str, float]) -> Outcome:
-    notes = job.tables.read("annotations").select(*ITEM, "discipline", "reason")
+    mine = F.col("annotator").isin(list(job.annotators))
+    notes = job.tables.read("annotations").where(mine).select(*ITEM, "discipline", "reason")
     last = F.max_by("reason", F.col("reason") == "llm_unusable")
     fate = every.join(notes, ITEM, "left").groupBy(*ITEM).agg(F.max("discipline").alias("label"), last.alias("why"))
     dropped = count_reasons(fate.where("label IS NULL"), "why")
     labelled = fate.where("label IS NOT NULL").count()
     return Outcome(every.count(), labelled, dropped, figures)
-
-
-def zero_shot_name(job: Job) -> str:
-    """Names the zero-shot annotator by all that its labels hang on."""
-    texts = repr(prototypes(job.taxonomy))
-    bounds = f"{job.config.annotate.min_score} {job.config.embed.max_unknown_share}"
-    return f"zero_shot@1:{stable_id(job.config.embed.model, texts, repr(LEVELS), repr(CUTS), bounds)[:8]}"
 
 
 def _pending(job: Job, every: DataFrame, annotator: str) -> DataFrame:
@@ -71,12 +63,12 @@ def _pending(job: Job, every: DataFrame, annotator: str) -> DataFrame:
 def _zero_shot(job: Job, every: DataFrame) -> int:
     model = job.config.embed.model
     texts = prototypes(job.taxonomy)
-    pending = _pending(job, every, zero_shot_name(job))
+    pending = _pending(job, every, zero_shot_name(job.config, job.taxonomy))
     todo = pending.join(vectors(job.tables, job.config.embed), ["item_id", "role", "text_hash"])
     if todo.isEmpty():
         return 0
     made = _embedded_prototypes(job, texts)
-    disciplines = {f.id: f.discipline for f in job.taxonomy.fields}
+    disciplines = disciplines_of(job.taxonomy)
     minimum = job.config.annotate.min_score
 
     def labels(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -146,18 +138,8 @@ _SCHEMA = pa.schema(
 )
 
 
-def llm_menu(taxonomy: Taxonomy) -> dict[str, str]:
-    """Returns the menu of fields for the prompt: field id -> names and terms in both languages."""
-    return {
-        f.id: f"{f.name_en} / {f.name_zh}: {', '.join(f.terms_en)}; {'、'.join(f.terms_zh)}" for f in taxonomy.fields
-    }
-
-
 def _llm(job: Job, every: DataFrame) -> int:
-    model = job.config.llm.models.annotator
-    asking = Asking("annotate", model, job.config.annotate.params, {"fields": llm_menu(job.taxonomy)})
-    name = f"llm@1:{stable_id(model, repr(dict(asking.params)), repr(asking.shared), _prompts_id())[:8]}"
-    pending = _pending(job, every, name)
+    pending = _pending(job, every, llm_name(job.config, job.taxonomy))
     if pending.isEmpty():
         return 0
     rows = pending.select(
@@ -170,19 +152,14 @@ def _llm(job: Job, every: DataFrame) -> int:
         F.lit(0).alias("sample"),
         F.col("item_id").alias("prefix"),
     )
+    asking = llm_asking(job.config, job.taxonomy)
     answers = ask(job, "annotate", rows, asking)
-    disciplines = {f.id: f.discipline for f in job.taxonomy.fields}
+    disciplines = disciplines_of(job.taxonomy)
 
     def reader(row: dict[str, Any], parsed: Parsed) -> list[dict[str, Any]]:
         return [llm_row(row, parsed, disciplines)]
 
     return job.tables.append("annotations", read_rows(answers, asking, reader, LABELS_DDL))
-
-
-def _prompts_id() -> str:
-    from udfs.tasks import TASKS
-
-    return TASKS["annotate"].prompts_id
 
 
 def llm_row(row: dict[str, Any], parsed: Parsed, disciplines: dict[str, str]) -> dict[str, Any]:
@@ -211,14 +188,15 @@ SEEDS_STEP = Step(
     ids=("seed_dedup_id",),
     settings=SETTINGS,
     tasks=("annotate",),
-    hangs_on=lambda job: repr(job.taxonomy),
+    hangs_on=the_labels,
 )
 QUESTIONS_STEP = Step(
     "annotate",
-    partial(run, of=lambda job: question_items(job.tables)),
-    reads=("drafts", "refinements", "embeddings"),
+    partial(run, of=lambda job: question_items(job.tables, job.config)),
+    reads=("drafts", "refinements", "embeddings", "documents", "curation"),
     writes=WRITES,
+    ids=("seed_dedup_id",),
     settings=SETTINGS,
     tasks=("annotate",),
-    hangs_on=lambda job: repr(job.taxonomy),
+    hangs_on=lambda job: the_labels(job) + the_recipes(job),
 )

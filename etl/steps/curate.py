@@ -61,7 +61,7 @@ def _contamination(job: Job, documents: DataFrame, known: DataFrame) -> tuple[Da
         return known.withColumn("benchmark", F.lit(None).cast("string")), 0
     items = read_items(job.tables, job.config)
     unread = _keep_unread(job, items)
-    marked = known.join(contaminated(job.config, documents, items), "doc_id", "left")
+    marked = known.join(contaminated(job.tables, job.config, documents, items), "doc_id", "left")
     found = F.when(F.col("benchmark").isNotNull(), F.lit("contaminated_v1"))
     return marked.withColumn("reason", F.coalesce("reason", found)), unread
 

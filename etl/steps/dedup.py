@@ -13,7 +13,7 @@ from pyspark.sql import functions as F
 
 from etl.clusters import audit_recall, edges_within_clusters
 from etl.items import ITEM, judged_questions, seeds, vectors
-from etl.step import Job, Outcome, Step, count_reasons
+from etl.step import Job, Outcome, Step, count_reasons, the_recipes
 from etl.survivors import removed_rows
 from udfs.text import normal_hash, stable_id
 
@@ -129,6 +129,6 @@ QUESTIONS_STEP = Step(
     reads=("qa", "embeddings", "documents", "curation"),
     writes=WRITES,
     ids=("seed_dedup_id",),
-    settings=(*SETTINGS, "llm.models", "synthesize", "refine"),
-    tasks=("multi_grade", "high_difficulty", "refine"),
+    settings=SETTINGS,
+    hangs_on=the_recipes,
 )

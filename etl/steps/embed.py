@@ -11,7 +11,7 @@ import pyarrow as pa
 from pyspark.sql import functions as F
 
 from etl.items import question_items, seed_items, seeds
-from etl.step import Job, Outcome, Step, count_reasons
+from etl.step import Job, Outcome, Step, count_reasons, the_recipes
 from udfs.embedding import EmbedSettings, embed_texts, load_model, to_binary
 from udfs.progress import TaskProgress
 
@@ -100,8 +100,10 @@ SEEDS_STEP = Step(
 )
 QUESTIONS_STEP = Step(
     "embed",
-    partial(run, every=lambda job: question_items(job.tables)),
-    reads=("drafts", "refinements"),
+    partial(run, every=lambda job: question_items(job.tables, job.config)),
+    reads=("drafts", "refinements", "documents", "curation"),
     writes=("embeddings",),
+    ids=("seed_dedup_id",),
     settings=("embed",),
+    hangs_on=the_recipes,
 )

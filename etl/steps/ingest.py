@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import reduce
 from typing import TYPE_CHECKING
 
@@ -31,10 +32,23 @@ def run(job: Job) -> Outcome:
     same = ["source", "uri", "size", "modified", "settings"]
     pending = job.tables.scratch("ingest_files", listed.join(job.tables.read("files").select(*same), same, "left_anti"))
     n_files = pending.count()
-    if n_files == 0:
-        return Outcome(0, 0, figures={"files": 0})
-    job.say(f"reading {n_files} new or changed files")
-    return _store(job, pending, job.tables.scratch("ingest_rows", _read(job, pending, n_files)), n_files)
+    outcome = Outcome(0, 0, figures={"files": 0})
+    if n_files:
+        job.say(f"reading {n_files} new or changed files")
+        outcome = _store(job, pending, job.tables.scratch("ingest_rows", _read(job, pending, n_files)), n_files)
+    return replace(outcome, figures=outcome.figures | {"files_gone": float(_tell_gone(job, listed))})
+
+
+def _tell_gone(job: Job, listed: DataFrame) -> int:
+    """Says which files were read once and are listed no more. Their passages stay: a file that is away for a day must not take paid work with it."""
+    gone = job.tables.read("files").join(listed.select("source", "uri"), ["source", "uri"], "left_anti")
+    counted = gone.groupBy("source").agg(F.count("*").alias("n"), F.sum("passages").alias("passages"))
+    rows = sorted(counted.collect())
+    named = {source.name for source in job.config.sources}
+    for row in rows:
+        why = "are no longer there" if row["source"] in named else "are of a source that the config does not name"
+        job.say(f"{row['source']}: {row['n']} files {why}; their {row['passages']} passages stay in `documents`")
+    return sum(row["n"] for row in rows)
 
 
 def _listed(job: Job) -> DataFrame:

@@ -11,7 +11,7 @@ from pyspark.sql import Window
 from pyspark.sql import functions as F
 
 from etl.items import ITEM, clean_questions, labels, unique_seeds, vectors
-from etl.step import Job, Outcome, Step
+from etl.step import Job, Outcome, Step, the_labels, the_recipes
 from udfs.diversity import all_intervals, all_measures
 from udfs.embedding import from_binary
 from udfs.moments import Moments, merge, moments_of
@@ -50,7 +50,7 @@ def _rows(job: Job) -> DataFrame:
     qa = questions.select(
         *ITEM, F.lit("qa").alias("items"), F.col("question").alias("text"), nothing.alias("source"), "branch"
     )
-    label = labels(job.tables).select(*ITEM, "discipline", "difficulty")
+    label = labels(job.tables, job.annotators).select(*ITEM, "discipline", "difficulty")
     vector = vectors(job.tables, job.config.embed).select(*ITEM, "vector", "reason")
     every = docs.unionByName(qa).join(label, ITEM, "left").join(vector, ITEM, "left")
     return every.withColumn("readable", F.col("vector").isNotNull() & F.col("reason").isNull()).drop("reason")
@@ -157,5 +157,6 @@ STEP = Step(
     reads=INPUTS,
     writes=("diversity",),
     ids=("seed_dedup_id", "dedup_id"),
-    settings=("measure", "embed", "dedup", "llm.models", "synthesize", "refine"),
+    settings=("measure", "embed"),
+    hangs_on=lambda job: the_labels(job) + the_recipes(job),
 )

@@ -9,7 +9,7 @@ from pyspark.sql import functions as F
 
 from etl.config import PlanConfig
 from etl.items import ITEM, labels, unique_seeds
-from etl.step import Job, Outcome, Step
+from etl.step import Job, Outcome, Step, the_labels
 from udfs.allocation import HIGH_DIFFICULTY, MULTI_GRADE, AllocationSettings, Cell, allocate
 from udfs.text import stable_id
 
@@ -58,21 +58,24 @@ def allocation_settings(config: PlanConfig) -> AllocationSettings:
 
 
 def _cells(job: Job) -> list[Cell]:
-    stem = [f.id for f in job.taxonomy.fields if f.stem]
-    labelled = unique_seeds(job.tables).select(*ITEM).join(labels(job.tables), ITEM)
-    supply = labelled.groupBy("discipline", "difficulty").agg(
-        F.avg(F.col("field").isin(stem).cast("double")).alias("stem_share")
-    )
+    labelled = unique_seeds(job.tables).select(*ITEM).join(labels(job.tables, job.annotators), ITEM)
     model = job.config.probe.model or job.config.llm.models.judge
     return [
         Cell(**row.asDict())
-        for row in sorted(_with_probe(job, supply, model).collect(), key=lambda r: (r["discipline"], r["difficulty"]))
+        for row in sorted(_with_probe(job, labelled, model).collect(), key=lambda r: (r["discipline"], r["difficulty"]))
     ]
 
 
-def _with_probe(job: Job, supply: DataFrame, model: str) -> DataFrame:
-    probed = job.tables.read("probe_results").where(f"model = '{model}' AND correct IS NOT NULL")
-    accuracy = probed.groupBy("discipline", "difficulty").agg(
+def _with_probe(job: Job, labelled: DataFrame, model: str) -> DataFrame:
+    stem = [f.id for f in job.taxonomy.fields if f.stem]
+    supply = labelled.groupBy("discipline", "difficulty").agg(
+        F.avg(F.col("field").isin(stem).cast("double")).alias("stem_share")
+    )
+    # By the labels of now, whatever they were when the model was asked.
+    probed = job.tables.read("probe_results").where((F.col("model") == model) & F.col("correct").isNotNull())
+    cells = labelled.select("item_id", "discipline", "difficulty")
+    accuracy = probed.select("item_id", "correct").join(cells, "item_id")
+    accuracy = accuracy.groupBy("discipline", "difficulty").agg(
         F.count_if("correct").alias("correct"), F.count("*").alias("n")
     )
     joined = supply.join(accuracy, ["discipline", "difficulty"], "left")
@@ -88,5 +91,5 @@ STEP = Step(
     writes=("allocation",),
     ids=("seed_dedup_id",),
     settings=("plan", "probe", "llm.models.judge"),
-    hangs_on=lambda job: repr(job.taxonomy),
+    hangs_on=lambda job: the_labels(job) + repr(job.taxonomy),
 )

@@ -8,7 +8,7 @@ from pyspark.sql import functions as F
 
 from etl.asking import ask, read_rows
 from etl.items import ITEM, labels, unique_seeds
-from etl.step import Job, Outcome, Step, count_reasons
+from etl.step import Job, Outcome, Step, count_reasons, the_labels
 from udfs.matching import answers_match
 from udfs.requests import Asking
 from udfs.tasks import Parsed
@@ -17,36 +17,32 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 RESULTS_DDL = "model string, item_id string, discipline string, difficulty int, correct boolean, answer string, reason string, error string, request_id string"
+SAME = ["model", "item_id", "request_id", "discipline", "difficulty"]
 
 
 def run(job: Job) -> Outcome:
     """Asks the question-answer seeds with the lowest key hashes and records which answers match."""
-    model = job.config.probe.model or job.config.llm.models.judge
-    todo = job.tables.scratch("probe_questions", _questions(job, model))
+    todo = job.tables.scratch("probe_questions", _questions(job))
     n = todo.count()
     if n == 0:
         return Outcome(0, 0)
-    asking = Asking("probe", model, job.config.probe.params)
-    answers = ask(job, "probe", todo, asking)
-    wrote = job.tables.append("probe_results", read_rows(answers, asking, result_rows, RESULTS_DDL))
-    new = (
-        job.tables.read("probe_results")
-        .join(todo.select("item_id"), "item_id", "left_semi")
-        .where(f"model = '{model}'")
+    asking = Asking("probe", job.config.probe.model or job.config.llm.models.judge, job.config.probe.params)
+    rows = job.tables.scratch(
+        "probe_rows", read_rows(ask(job, "probe", todo, asking), asking, result_rows, RESULTS_DDL)
     )
-    dropped = count_reasons(new)
-    return Outcome(n, wrote - sum(dropped.values()), dropped)
+    # An answer to another text, prompt or label of the item gives way.
+    known = job.tables.read("probe_results").select(*SAME)
+    new = job.tables.scratch("probe_new", rows.join(known, SAME, "left_anti"))
+    wrote = job.tables.upsert("probe_results", new)
+    return Outcome(n, rows.where("reason IS NULL").count(), count_reasons(rows), {"new_results": float(wrote)})
 
 
-def _questions(job: Job, model: str) -> DataFrame:
+def _questions(job: Job) -> DataFrame:
     pairs = unique_seeds(job.tables).where("kind = 'qa'")
-    labelled = pairs.join(labels(job.tables).select(*ITEM, "discipline", "difficulty"), ITEM)
+    labelled = pairs.join(labels(job.tables, job.annotators).select(*ITEM, "discipline", "difficulty"), ITEM)
     chosen = labelled.orderBy(F.xxhash64("item_id"), "item_id").limit(job.config.probe.questions)
-    asked = job.tables.read("probe_results").where(f"model = '{model}'").select("item_id")
     columns = ("item_id", "lang", "question", "answer", "discipline", "difficulty")
-    return chosen.join(asked, "item_id", "left_anti").select(
-        *columns, F.lit(0).alias("sample"), F.col("item_id").alias("prefix")
-    )
+    return chosen.select(*columns, F.lit(0).alias("sample"), F.col("item_id").alias("prefix"))
 
 
 def result_rows(row: dict[str, Any], parsed: Parsed) -> list[dict[str, Any]]:
@@ -66,4 +62,5 @@ STEP = Step(
     ids=("seed_dedup_id",),
     settings=("probe", "llm.models.judge"),
     tasks=("probe",),
+    hangs_on=the_labels,
 )

@@ -11,7 +11,7 @@ from pyspark.sql import Window
 from pyspark.sql import functions as F
 
 from etl.items import clean_questions, needed_id
-from etl.step import Job, Outcome, Step
+from etl.step import Job, Outcome, Step, the_recipes
 from etl.templates import render_text
 from udfs.selection import quota_counts
 from udfs.text import stable_id
@@ -92,6 +92,6 @@ STEP = Step(
     reads=("qa", "duplicates", "allocation", "curation"),
     writes=("mixture",),
     ids=("seed_dedup_id", "dedup_id", "plan_id"),
-    settings=("select", "export", "ingest", "llm.models", "synthesize", "refine"),
-    tasks=("multi_grade", "high_difficulty", "refine"),
+    settings=("select", "export", "ingest"),
+    hangs_on=the_recipes,
 )

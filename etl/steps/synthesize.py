@@ -10,7 +10,8 @@ from pyspark.sql import functions as F
 
 from etl.asking import ask, read_rows
 from etl.items import ITEM, hash_of, labels, needed_id, unique_seeds
-from etl.step import Job, Outcome, Step, count_reasons
+from etl.recipes import BRANCHES, recipe_id
+from etl.step import Job, Outcome, Step, count_reasons, the_labels
 from udfs.requests import Asking
 from udfs.tasks import Parsed
 from udfs.text import stable_id
@@ -18,9 +19,8 @@ from udfs.text import stable_id
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-BRANCHES = ("multi_grade", "high_difficulty")
 DRAFTS_DDL = (
-    "draft_id string, request_id string, ordinal int, plan_id string, seed_ids array<string>, seed_hashes array<string>, lang string, branch string, grade string, "
+    "draft_id string, recipe_id string, request_id string, ordinal int, plan_id string, seed_ids array<string>, seed_hashes array<string>, lang string, branch string, grade string, "
     "discipline string, target_difficulty int, question string, answer string, form string, status string, reason string, error string, escalation int"
 )
 
@@ -50,17 +50,20 @@ def draw_seeds(job: Job) -> DataFrame:
     plan = job.tables.read("allocation").where(f"plan_id = '{plan_id}' AND target_tokens > 0")
     per_request = config.tokens_per_question * config.questions_per_request
     cells = plan.withColumn("requests", F.ceil(F.col("target_tokens") / per_request)).drop("weight", "explanation")
-    labelled = unique_seeds(job.tables).join(labels(job.tables).select(*ITEM, "discipline", "difficulty"), ITEM)
-    uses = labelled.withColumn("sample", F.explode(F.sequence(F.lit(0), F.lit(config.max_seed_uses - 1))))
-    drawn = uses.withColumn("seed_hash", hash_of(F.col("text"))).join(cells, ["discipline", "difficulty"])
+    seeds = unique_seeds(job.tables)
+    label = labels(job.tables, job.annotators).select(*ITEM, "discipline", "difficulty")
+    uses = F.explode(F.sequence(F.lit(0), F.lit(config.max_seed_uses - 1)))
+    labelled = seeds.select(*ITEM).join(label, ITEM).withColumn("sample", uses)
+    drawn = labelled.join(cells, ["discipline", "difficulty"])
     order = Window.partitionBy("discipline", "difficulty", "branch", "grade").orderBy(
         "sample", F.xxhash64("item_id", "grade"), "item_id"
     )
     picked = drawn.withColumn("_n", F.row_number().over(order)).where("_n <= requests")
-    return picked.select(
+    # Texts join last: every draw of every cell goes through the ranking, few come out.
+    return picked.join(seeds.select("item_id", "lang", "text"), "item_id").select(
         "plan_id",
         "item_id",
-        "seed_hash",
+        hash_of(F.col("text")).alias("seed_hash"),
         "lang",
         "text",
         "discipline",
@@ -85,6 +88,7 @@ def draft_rows(row: dict[str, Any], parsed: Parsed) -> list[dict[str, Any]]:
         name: row[name]
         for name in ("request_id", "plan_id", "lang", "branch", "grade", "discipline", "target_difficulty")
     }
+    shared["recipe_id"] = recipe_id(row["prompt_id"], row["model"], row["params"])
     shared |= {"seed_ids": [row["item_id"]], "seed_hashes": [row["seed_hash"]], "escalation": 0}
     if parsed.value is None:
         draft_id = stable_id(row["request_id"], "none")
@@ -103,4 +107,5 @@ STEP = Step(
     ids=("seed_dedup_id", "plan_id"),
     settings=("synthesize", "plan", "llm.models.teacher"),
     tasks=BRANCHES,
+    hangs_on=the_labels,
 )

@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 from pyspark.sql import functions as F
 
-from etl.items import labels, seeds
-from etl.recipes import recipe_id
-from etl.step import Job, Outcome, Step, count_reasons
+from etl.items import labels, refined_questions
+from etl.step import Job, Outcome, Step, count_reasons, the_labels, the_recipes
 from udfs.checks import check_quality, first_fault
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+    from pyspark.sql import Column, DataFrame
 
-CALL = ("prompt_id", "model", "params")
+# Another number, and every question is judged anew: for a change of the rules in udfs/checks.py.
+RULES = 1
 CHECKS_DDL = "qa_id string, status string, reason string, quality double, values map<string,double>"
 
 
 def run(job: Job) -> Outcome:
-    """Checks every refined question that has no row in `qa` yet."""
+    """Judges every refined question that `qa` does not have, or has by another label, seed or bound: such a row is replaced."""
     todo = job.tables.scratch("verify_questions", _questions(job))
     n = todo.count()
     if n == 0:
@@ -44,8 +44,8 @@ def run(job: Job) -> Outcome:
         "target_difficulty",
     )
     checks = job.tables.scratch("verify_checks", todo.select(*columns).mapInArrow(check, CHECKS_DDL))
-    job.tables.append_new("checks", checks)
-    wrote = job.tables.append("qa", _fate(todo, checks))
+    job.tables.upsert("checks", checks)
+    wrote = job.tables.upsert("qa", job.tables.scratch("verify_fates", _fate(todo, checks)))
     dropped = count_reasons(checks)
     return Outcome(n, wrote - sum(dropped.values()), dropped)
 
@@ -81,53 +81,29 @@ _SCHEMA = pa.schema(
 
 
 def _questions(job: Job) -> DataFrame:
-    refined = job.tables.read("refinements").where("status = 'ok'").withColumnRenamed("request_id", "refine_request_id")
-    refined = refined.join(job.tables.read("qa").select("qa_id"), "qa_id", "left_anti").drop(
-        "reason", "error", "status"
-    )
-    drafts = job.tables.read("drafts").select(
-        "draft_id",
-        F.col("answer").alias("draft_answer"),
-        "request_id",
-        "seed_ids",
-        "lang",
-        "branch",
-        "grade",
-        "form",
-        "target_difficulty",
-        F.col("discipline").alias("seed_discipline"),
-        F.col("seed_ids")[0].alias("seed_id"),
-    )
-    quality = seeds(job.tables).select(F.col("doc_id").alias("seed_id"), F.col("quality").alias("seed_quality"))
-    calls = (
-        job.tables.read("llm_calls").select("request_id", "prompt_id", "model", "params").dropDuplicates(["request_id"])
-    )
-    made = calls.withColumnsRenamed({name: f"draft_{name}" for name in CALL})
-    refined_by = calls.withColumnsRenamed(
-        {"request_id": "refine_request_id"} | {name: f"refine_{name}" for name in CALL}
-    )
-    label = (
-        labels(job.tables)
-        .withColumnRenamed("item_id", "qa_id")
-        .select("qa_id", "text_hash", "discipline", "difficulty")
-    )
-    joined = (
-        refined.join(drafts, "draft_id")
-        .join(quality, "seed_id", "left")
-        .join(made, "request_id")
-        .join(refined_by, "refine_request_id")
-    )
-    return joined.join(label, ["qa_id", "text_hash"], "left")
+    label = labels(job.tables, job.annotators).withColumnRenamed("item_id", "qa_id")
+    label = label.select("qa_id", "text_hash", "discipline", "difficulty")
+    refined = refined_questions(job.tables, job.config)
+    every = refined.join(label, ["qa_id", "text_hash"], "left").withColumn("basis", _basis(job))
+    return every.join(job.tables.read("qa").select("qa_id", "basis"), ["qa_id", "basis"], "left_anti")
+
+
+def _basis(job: Job) -> Column:
+    """Hashes what a verdict hangs on besides the question: rules, settings, the question's label, and its seed."""
+    said = [F.coalesce(F.col(name).cast("string"), F.lit("")) for name in ("seed_quality", "discipline", "difficulty")]
+    rules = F.lit(f"{RULES} {job.config.fingerprint('verify')}")
+    return F.sha2(F.concat_ws("|", rules, F.col("seed_id"), *said), 256).substr(1, 32)
 
 
 def _fate(todo: DataFrame, checks: DataFrame) -> DataFrame:
-    made_by = [F.col(f"{stage}_{name}") for stage in ("draft", "refine") for name in CALL]
     return todo.join(checks, "qa_id").select(
         "qa_id",
-        recipe_id(*made_by).alias("recipe_id"),
+        "recipe_id",
+        "basis",
         "quality",
         "lang",
-        "seed_ids",
+        F.array("seed_id").alias("seed_ids"),
+        "seed_hashes",
         "branch",
         "grade",
         "question",
@@ -138,10 +114,17 @@ def _fate(todo: DataFrame, checks: DataFrame) -> DataFrame:
         "target_difficulty",
         "status",
         "reason",
-        F.array("request_id", "refine_request_id").alias("request_ids"),
+        F.array("draft_request_id", "request_id").alias("request_ids"),
     )
 
 
 STEP = Step(
-    "verify", run, reads=("refinements", "drafts", "annotations"), writes=("checks", "qa"), settings=("verify",)
+    "verify",
+    run,
+    reads=("refinements", "drafts", "annotations", "documents", "curation"),
+    writes=("checks", "qa"),
+    replaces=("checks", "qa"),
+    ids=("seed_dedup_id",),
+    settings=("verify",),
+    hangs_on=lambda job: the_labels(job) + the_recipes(job),
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from datetime import datetime, timezone
+from functools import cache
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from etl.annotators import annotators
 from etl.config import Config, load_config
 from etl.ledger import Ledger
 from etl.pipeline import Finished, chosen_steps, run_pipeline
@@ -150,9 +152,16 @@ def kept(name: str, quality: float = 0.9, **more: Any) -> dict[str, Any]:
     return {"doc_id": name, "kept": True, "quality": quality, **more}
 
 
+@cache
+def local_annotators() -> tuple[str, ...]:
+    """The annotators of the local profile: zero-shot, and the LLM for what it can not read."""
+    config = make_config("warehouse")
+    return annotators(config, read_taxonomy(config))
+
+
 def label(name: str, text: str, discipline: str, difficulty: int, **more: Any) -> dict[str, Any]:
-    """A row of `annotations`."""
-    key = {"item_id": name, "text_hash": text_hash(text), "annotator": "zero_shot@test"}
+    """A row of `annotations`, by the zero-shot annotator of the local profile."""
+    key = {"item_id": name, "text_hash": text_hash(text), "annotator": local_annotators()[0]}
     return {
         **key,
         "item_kind": "doc",

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from etl.errors import UserError
-from etl.recipes import current_recipes
+from etl.recipes import draft_recipes, question_recipes
 from etl.report import write_report
 from etl.report.figures import CellMap, Figures, Reason, Stage
 from etl.report.gather import gather
 from etl.tables import Tables
-from tests.etl.tiny import MODEL, document, kept, label, make_config, put
+from tests.etl.tiny import MODEL, document, kept, label, local_annotators, make_config, put
 from udfs.text import text_hash
 
 if TYPE_CHECKING:
@@ -45,7 +45,8 @@ def step(number: int, name: str, run_id: str = "run-2", **more: Any) -> dict[str
 
 def question(name: str, config: Config, **more: Any) -> dict[str, Any]:
     """A row of `qa` made from the first seed by the config's recipe."""
-    row = {"qa_id": name, "recipe_id": current_recipes(config)[0], "quality": 0.8, "lang": "en", "seed_ids": ["d1"]}
+    row = {"qa_id": name, "recipe_id": question_recipes(config)[0], "quality": 0.8, "lang": "en", "seed_ids": ["d1"]}
+    row |= {"seed_hashes": [text_hash(SEED)]}
     row |= {"branch": "multi_grade", "grade": "high_school", "question": f"{name}?", "answer": f"{name}!"}
     row |= {"draft_answer": "?", "discipline": "science", "difficulty": 2, "target_difficulty": 3, "status": "verified"}
     return {**row, **more}
@@ -86,7 +87,7 @@ def fill_seeds(tables: Tables) -> None:
     dropped = {"doc_id": "d3", "kept": False, "reason": "too_short_v1", "quality": 0.1}
     put(tables, "curation", [kept("d1"), kept("d2"), kept("d4"), dropped])
     unread = label("d2", ZH, "", 1) | {"discipline": None, "difficulty": None, "reason": "unknown_tokens"}
-    by_llm = label("d2", ZH, "law", 4, annotator="llm@test")
+    by_llm = label("d2", ZH, "law", 4, annotator=local_annotators()[1])
     put(tables, "annotations", [label("d1", SEED, "science", 2), unread, by_llm])
     vector = {"role": "text", "model": MODEL, "dim": 2}
     read = {"item_id": "d1", "text_hash": text_hash(SEED), "reason": None, **vector}
@@ -104,7 +105,13 @@ def fill_seeds(tables: Tables) -> None:
 
 
 def fill_questions(tables: Tables, config: Config) -> None:
-    draft = {"lang": "en", "seed_ids": ["d1"], "seed_hashes": [text_hash(SEED)], "status": "ok"}
+    draft = {
+        "recipe_id": draft_recipes(config)[0],
+        "lang": "en",
+        "seed_ids": ["d1"],
+        "seed_hashes": [text_hash(SEED)],
+        "status": "ok",
+    }
     unusable = {"draft_id": "t9", "status": "rejected", "reason": "llm_unusable", "error": "no JSON"}
     put(tables, "drafts", [{**draft, "draft_id": f"t{i}"} for i in range(1, 5)] + [unusable])
     put(

@@ -7,11 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from etl.config import packaged
-from etl.steps.annotate import labelled, llm_menu, llm_row
+from etl.steps.annotate import labelled, llm_row
 from udfs.embedding import to_binary
 from udfs.tasks import Parsed
-from udfs.taxonomy import parse_taxonomy
 from udfs.zero_shot import LEVELS, Prototypes
 
 if TYPE_CHECKING:
@@ -63,13 +61,6 @@ def test_the_llms_answer_becomes_a_label_or_a_reason() -> None:
     bad = llm_row(row, Parsed(error="not JSON"), DISCIPLINES)
     assert (bad["reason"], bad["error"]) == ("llm_unusable", "not JSON")
     assert "discipline" not in bad
-
-
-def test_the_menu_names_every_field_in_both_languages() -> None:
-    taxonomy = parse_taxonomy(packaged("taxonomy.yaml"), "taxonomy.yaml")
-    menu = llm_menu(taxonomy)
-    assert set(menu) == {f.id for f in taxonomy.fields}
-    assert "Philosophy / 哲学" in menu["general_philosophy"]
 
 
 def labels_of(run: SampleRun) -> dict[str, list[dict[str, Any]]]:

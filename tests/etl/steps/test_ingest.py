@@ -6,6 +6,7 @@ import os
 import random
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -149,6 +150,48 @@ def test_a_broken_record_is_replaced_too_when_its_file_is_mended(ingest: Any, co
     rewrite(corpus / "a.jsonl", [record("a-0")])
     _, tables = ingest(corpus)
     assert get(tables, "quarantine", "uri") == []
+
+
+def test_files_that_are_gone_are_told_and_their_passages_stay(spark: SparkSession, corpus: Path) -> None:
+    said: list[str] = []
+
+    def ingest_from(*names: str) -> tuple[float, int]:
+        sources = [source(name, corpus / f"{name}*.jsonl", format="jsonl", fields=FIELDS) for name in names]
+        job = replace(job_for(spark, make_config(corpus.parent / "w", sources=sources)), say=said.append)
+        outcome = the_step("ingest").run(job)
+        return outcome.figures["files_gone"], job.tables.read("documents").count()
+
+    assert ingest_from("a", "b") == (0, 8)
+    write_jsonl(corpus / "b2.jsonl", [record("b2-0")])
+    (corpus / "b.jsonl").unlink()
+    assert ingest_from("a", "b") == (1, 9)
+    assert said[-1] == "b: 1 files are no longer there; their 4 passages stay in `documents`"
+    assert ingest_from("a") == (2, 9)
+    assert said[-1] == "b: 2 files are of a source that the config does not name; their 5 passages stay in `documents`"
+
+
+def test_rows_of_a_delta_table_are_numbered_by_what_they_say(spark: SparkSession, ingest: Any, tmp_path: Path) -> None:
+    rows = [({"uid": "1"}, "<p>One</p>", {"a": "b"}), ({"uid": "1"}, "<b>One</b>", None), ({"uid": None}, "One", None)]
+    rows += [({"uid": None}, "<i>One</i>", None), ({"uid": "2"}, None, None), ({"uid": "2"}, None, None)]
+    ddl = "key struct<uid:string>, body string, more map<string,string>"
+    found = []
+    for number, order in enumerate((rows, rows[::-1])):
+        table = tmp_path / f"table-{number}" / "books"
+        # A file for each row: none of them lies in one task with another by chance.
+        spark.createDataFrame(order, ddl).repartition(len(rows)).write.format("delta").save(str(table))
+        fields = {"text": "body", "id": "key.uid"}
+        outcome, tables = ingest(table, f"w{number}", format="delta", fields=fields, markup="html")
+        assert outcome.dropped == {"missing_field": 2}
+        assert len(set(get(tables, "quarantine", "position"))) == 2
+        found.append(get(tables, "documents", "doc_id", "text"))
+    assert found[0] == found[1]
+    assert len(dict(found[0])) == 4
+
+
+def test_an_empty_delta_table_is_a_source_without_rows(spark: SparkSession, ingest: Any, tmp_path: Path) -> None:
+    spark.createDataFrame([], "uid string, body string").write.format("delta").save(str(tmp_path / "empty"))
+    outcome, _ = ingest(tmp_path / "empty", format="delta")
+    assert (outcome.rows_in, outcome.figures["files"]) == (0, 1)
 
 
 @pytest.mark.parametrize("path", ["nowhere", "nowhere/*.jsonl", "empty"])

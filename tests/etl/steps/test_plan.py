@@ -14,17 +14,20 @@ if TYPE_CHECKING:
     from etl.step import Outcome
 
 
+SEEDS = 20
+
+
 def planned(
     spark: SparkSession, warehouse: Path, probed: dict[str, tuple[int, int]], **plan: Any
 ) -> tuple[Outcome, list[dict[str, Any]]]:
     """Seeds of equal kind in the fields named, each with (correct, n) probe answers at level 3."""
     job = job_for(spark, make_config(warehouse, plan=plan))
-    seeds = [(f"{name}-{i}", f"A text about {name}, number {i}.", name) for name in probed for i in range(3)]
+    seeds = [(f"{name}-{i}", f"A text about {name}, number {i}.", name) for name in probed for i in range(SEEDS)]
     put(job.tables, "documents", [document(name, text) for name, text, _ in seeds])
     put(job.tables, "curation", [kept(name) for name, _, _ in seeds])
     put(job.tables, "annotations", [label(n, text, discipline, 3, field="none") for n, text, discipline in seeds])
     answers = [
-        {"model": "stand-in", "item_id": f"{name}-q{i}", "discipline": name, "difficulty": 3, "correct": i < correct}
+        {"model": "stand-in", "item_id": f"{name}-{i}", "discipline": name, "difficulty": 3, "correct": i < correct}
         for name, (correct, n) in probed.items()
         for i in range(n)
     ]

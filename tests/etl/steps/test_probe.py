@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from etl.steps.probe import result_rows
+from etl.tables import Tables
+from tests.etl.tiny import get, job_for, kept, label, make_config, pair, put, the_step
 from udfs.tasks import Parsed
 
 if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
     from tests.conftest import SampleRun
+    from udfs.engines.teacher_process import Teacher
 
 ROW = {
     "model": "m",
@@ -46,3 +52,30 @@ def test_the_seeds_that_are_questions_are_probed_once(sample_run: SampleRun) -> 
     results = sample_run.rows("probe_results")
     assert sorted(row["item_id"] for row in results) == sorted(asked)
     assert all((row["correct"] is None) == (row["reason"] is not None) for row in results)
+
+
+def test_a_question_is_asked_again_when_it_has_changed_and_only_then(
+    spark: SparkSession, tmp_path: Path, teacher: Teacher
+) -> None:
+    config = make_config(tmp_path / "w", llm={"endpoint": "urls", "base_urls": [teacher.base_url]})
+
+    def probe() -> tuple[float, list[Any]]:
+        job = job_for(spark, config, [teacher.base_url])
+        outcome = the_step("probe").run(job)
+        outcome.check("probe")
+        return outcome.figures["new_results"], get(job.tables, "probe_results", "item_id", "difficulty")
+
+    tables = Tables(spark, config.tables)
+    put(tables, "documents", [pair("p", "How much does a litre of water weigh?", "About one kilogram.")])
+    put(tables, "curation", [kept("p")])
+    put(tables, "annotations", [label("p", "How much does a litre of water weigh?", "science", 2)])
+    assert probe() == (1, [("p", 2)])
+    assert probe() == (0, [("p", 2)])
+    put(tables, "documents", [pair("p2", "How much do two litres weigh?", "About two kilograms.")])
+    put(tables, "curation", [kept("p2")])
+    put(tables, "annotations", [label("p2", "How much do two litres weigh?", "science", 3)])
+    assert probe() == (1, [("p", 2), ("p2", 3)])
+    tables.delete_matching("documents", tables.read("documents").where("doc_id = 'p'"), ["doc_id"])
+    put(tables, "documents", [pair("p", "How much does a litre of oil weigh?", "Less than one kilogram.")])
+    put(tables, "annotations", [label("p", "How much does a litre of oil weigh?", "science", 2)])
+    assert probe() == (1, [("p", 2), ("p2", 3)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from etl.recipes import recipe_id
 from etl.steps.refine import refinement_rows
 from udfs.tasks import Parsed
 from udfs.text import stable_id, text_hash
@@ -12,11 +13,13 @@ if TYPE_CHECKING:
     from tests.conftest import SampleRun
 
 ROW = {"draft_id": "d", "request_id": "r", "question": "Why does ice float?", "answer": "It is light."}
+ROW |= {"draft_recipe_id": "teacher", "prompt_id": "refine@1", "model": "m", "params": "{}"}
 
 
 def refined(**value: Any) -> dict[str, Any]:
     (row,) = refinement_rows(ROW, Parsed(value={"reason": "", "edits": [], "answer": "", **value}))
     assert row["qa_id"] == stable_id("d", "r")
+    assert row["recipe_id"] == recipe_id("refine@1", "m", "{}", before="teacher")
     assert (row["question"], row["text_hash"]) == (ROW["question"], text_hash(ROW["question"]))
     return row
 

@@ -6,7 +6,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from etl.recipes import current_recipes
+from etl.recipes import question_recipes
 from tests.etl.tiny import job_for, make_config, put, remember, the_step
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def selected(
 ) -> tuple[Outcome, list[Row], Any]:
     config = make_config(warehouse, select={"total_tokens": total, "cells": "uniform", **select})
     job = job_for(spark, config)
-    recipe = current_recipes(config)[0]
+    recipe = question_recipes(config)[0]
     rows = [question(cell, i, recipe) for cell in ("law/2", "history/4") for i in range(COUNT)]
     rows += [
         {**question("law/2", 90, recipe), "status": "rejected"},

@@ -71,6 +71,9 @@ ROW = {
     "target_difficulty": 5,
     "item_id": "s1",
     "seed_hash": "h1",
+    "prompt_id": "multi_grade@1",
+    "model": "m",
+    "params": "{}",
 }
 
 

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pytest
 
+from etl.config import Config
+from etl.recipes import draft_recipes, question_recipes
 from etl.steps.verify import checked
+from etl.tables import Tables
+from tests.etl.tiny import delta_versions, document, get, job_for, kept, label, make_config, put, the_step
+from udfs.text import text_hash
 
 if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
     from tests.conftest import SampleRun
 
 GOOD = {
@@ -23,6 +31,10 @@ GOOD = {
     "difficulty": 3,
     "target_difficulty": 3,
 }
+
+
+TEXT = "Ice floats on water, for it is less dense."
+QUESTIONS = {"a": "Why does ice float on liquid water at all?", "b": "Which of the two is denser, ice or liquid water?"}
 
 
 def check(minimum: float = 0.3, max_drop: int = 1, **changes: Any) -> dict[str, Any]:
@@ -67,3 +79,40 @@ def test_the_fate_in_qa_is_that_of_the_checks(sample_run: SampleRun) -> None:
         if row["status"] == "verified":
             assert row["reason"] is None
             assert 1 <= row["difficulty"] <= 5
+
+
+def put_refined(tables: Tables, config: Config) -> None:
+    """Two refined questions about one seed, not verified yet."""
+    put(tables, "documents", [document("seed", TEXT)])
+    put(tables, "curation", [kept("seed", 0.9)])
+    draft = {"recipe_id": draft_recipes(config)[0], "seed_ids": ["of old"], "seed_hashes": [text_hash(TEXT)]}
+    draft |= {"lang": "en", "status": "ok", "target_difficulty": 3, "form": "open", "request_id": "r"}
+    put(tables, "drafts", [{**draft, "draft_id": name} for name in ("a", "b")])
+    refined = {"recipe_id": question_recipes(config)[0], "status": "ok", "verdict": "ok", "request_id": "r2"}
+    for name, question in QUESTIONS.items():
+        said = {"qa_id": name, "draft_id": name, "question": question, "text_hash": text_hash(question)}
+        put(tables, "refinements", [{**refined, **said, "answer": GOOD["answer"]}])
+
+
+def test_a_verdict_changes_with_what_it_hangs_on_and_with_nothing_else(spark: SparkSession, tmp_path: Path) -> None:
+    def verify(**settings: Any) -> tuple[int, dict[str, str | None]]:
+        job = job_for(spark, make_config(tmp_path / "w", verify=settings))
+        outcome = the_step("verify").run(job)
+        outcome.check("verify")
+        return outcome.rows_in, dict(get(job.tables, "qa", "qa_id", "reason"))
+
+    config = make_config(tmp_path / "w")
+    tables = Tables(spark, config.tables)
+    put_refined(tables, config)
+    put(tables, "annotations", [label("a", QUESTIONS["a"], "science", 3)])
+    assert verify() == (2, {"a": None, "b": "no_label_v1"})
+    before = delta_versions(tables)
+    assert verify() == (0, {"a": None, "b": "no_label_v1"})
+    assert delta_versions(tables) == before
+    put(tables, "annotations", [label("b", QUESTIONS["b"], "science", 1)])
+    assert verify() == (1, {"a": None, "b": None})
+    assert verify(max_difficulty_drop=1) == (2, {"a": None, "b": "too_easy_v1"})
+    assert verify(min_quality=1.0) == (2, {"a": "low_quality_v1", "b": "low_quality_v1"})
+    assert verify() == (2, {"a": None, "b": None})
+    assert get(tables, "qa", "qa_id", "seed_ids") == [("a", ["seed"]), ("b", ["seed"])]
+    assert get(tables, "checks", "qa_id", "reason") == get(tables, "qa", "qa_id", "reason")
