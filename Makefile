@@ -53,7 +53,7 @@ test: java venv ## Run the tests (some of them: PYTEST_FLAGS="tests/udfs -k minh
 	@$(PY) -m pytest --cov -n $(TEST_PROCESSES) --dist loadscope -m "not long" $(PYTEST_FLAGS)
 
 .PHONY: test-long
-test-long: java venv ## Run the long tests: spark-submit to a cluster of its own
+test-long: java venv ## Run the long tests: a cluster of its own, and the README's commands on an endpoint
 	@$(PY) -m pytest -m long $(PYTEST_FLAGS)
 
 .PHONY: check

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from etl.config import Config
-from udfs.requests import Asking
+from udfs.requests import Asking, params_json
 from udfs.tasks import TASKS
 from udfs.taxonomy import Taxonomy, prototypes
 from udfs.text import stable_id
@@ -28,7 +28,7 @@ def llm_name(config: Config, taxonomy: Taxonomy) -> str:
     """Names the LLM annotator by model, parameters, menu and prompts."""
     asking = llm_asking(config, taxonomy)
     what = (
-        repr(dict(asking.params)),
+        params_json(asking.params),
         repr(asking.shared),
         repr(disciplines_of(taxonomy)),
         TASKS["annotate"].prompts_id,

@@ -66,8 +66,9 @@ def contaminated(tables: Tables, config: Config, documents: DataFrame, known: Da
             yield hashed(batch.column("doc_id"), texts, questions, sizes)
 
     grams = documents.select("doc_id", "text", "question").mapInArrow(explode, "key string, hash bigint")
-    items = tables.scratch("benchmark_ngrams", known.where("hash IS NOT NULL").select("benchmark", "hash").distinct())
-    hashes = items.select("hash").distinct()
+    named = known.where("hash IS NOT NULL").groupBy("hash").agg(F.min("benchmark").alias("benchmark"))
+    items = tables.scratch("benchmark_ngrams", named)
+    hashes = items.select("hash")
     near = F.broadcast(hashes) if items.count() <= BROADCAST_ROWS else hashes
     # The documents' n-grams, far more than anything else here, are not shuffled: a few of them come through to the join that names the item.
     hits = grams.join(near, "hash", "left_semi").join(items.hint("shuffle_merge"), "hash")

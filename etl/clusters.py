@@ -42,17 +42,23 @@ def edges_within_clusters(job: Job, rows: DataFrame, n: int, centroid_set_id: st
 
 
 def _centroids(job: Job, rows: DataFrame, n: int, centroid_set_id: str) -> NDArray[np.float32]:
+    stored = (
+        job.tables.read("centroids").where(F.col("centroid_set_id") == centroid_set_id).orderBy("cluster").collect()
+    )
+    if stored:
+        # A run that was killed and goes on elsewhere: k-means gives the same bits on one machine only.
+        return np.stack([np.frombuffer(row["vector"], "<f4") for row in stored]).astype(np.float32)
     config = job.config.dedup
     # The lowest key hashes: the same sample for any order or partitioning of the rows.
     lowest = rows.select(F.xxhash64("item_id").alias("h"), "item_id", "vector", "dim").orderBy("h", "item_id")
     drawn = lowest.limit(config.sample_rows).toPandas()
     vectors = from_binary(drawn["vector"].tolist(), int(drawn["dim"].iloc[0]))
     centroids = fit_centroids(vectors, cluster_count(n, config.cluster_size), job.config.run.seed)
-    stored = [
+    made = [
         (centroid_set_id, i, job.config.embed.model, row.astype("<f4").tobytes()) for i, row in enumerate(centroids)
     ]
     ddl = "centroid_set_id string, cluster int, model string, vector binary"
-    job.tables.append_new("centroids", job.spark.createDataFrame(stored, ddl))
+    job.tables.append_new("centroids", job.spark.createDataFrame(made, ddl))
     return centroids
 
 

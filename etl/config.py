@@ -16,6 +16,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from etl.errors import UserError
 from etl.readers.record import AUTO, is_encoding
 from udfs.engines.endpoints import url_problem
+from udfs.engines.teacher_rules import MODEL as STAND_IN
 
 
 class Section(BaseModel):
@@ -274,6 +275,20 @@ class Config(Section):
             if twice:
                 raise ValueError(
                     f"two {kind} are named {', '.join(twice)}: names are part of every key, give each its own"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _placeholders_are_named(self) -> Config:
+        # A request is known by the model it names: under another name, a placeholder would be taken for that model's answer for ever.
+        if self.llm.endpoint == "stand-in":
+            named = {f"llm.models.{role}": name for role, name in self.llm.models} | {"probe.model": self.probe.model}
+            key, name = next(((k, n) for k, n in named.items() if n not in (None, STAND_IN)), ("", ""))
+            if key:
+                every = ", ".join(f"{role}: {STAND_IN}" for role, _ in self.llm.models)
+                raise ValueError(
+                    f"`{key}` is {name}, but `llm.endpoint: stand-in` gives placeholders, not answers of {name}: "
+                    f"set `llm.models={{{every}}}`, or `llm.endpoint: urls`"
                 )
         return self
 

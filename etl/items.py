@@ -42,8 +42,12 @@ def seeds(tables: Tables) -> DataFrame:
 
 def unique_seeds(tables: Tables) -> DataFrame:
     """Returns the seeds without those that the last dedup of seeds removed."""
+    return seeds(tables).join(_removed_seeds(tables), "doc_id", "left_anti")
+
+
+def _removed_seeds(tables: Tables) -> DataFrame:
     removed = tables.read("duplicates").where(f"dedup_id = '{latest_id(tables, 'seed_dedup_id') or ''}'")
-    return seeds(tables).join(removed.select("item_id"), "item_id", "left_anti")
+    return removed.select(F.col("item_id").alias("doc_id"))
 
 
 def seed_items(docs: DataFrame) -> DataFrame:
@@ -73,8 +77,12 @@ def current_drafts(tables: Tables, config: Config) -> DataFrame:
 
 
 def _seeds_by_text(tables: Tables) -> DataFrame:
+    kept = tables.read("curation").where("kept").select("doc_id", "quality", "clean_text")
+    seed_hash = F.coalesce(hash_of(F.col("clean_text")), "text_hash").alias("seed_hash")
+    named = tables.read("documents").select("doc_id", "text_hash").join(kept, "doc_id")
+    unique = named.join(_removed_seeds(tables), "doc_id", "left_anti")
     # Two seeds may come to have one text where personal data was replaced.
-    texts = unique_seeds(tables).select(hash_of(F.col("text")).alias("seed_hash"), "doc_id", "quality")
+    texts = unique.select(seed_hash, "doc_id", "quality")
     return texts.groupBy("seed_hash").agg(
         F.min("doc_id").alias("seed_id"), F.min_by("quality", "doc_id").alias("seed_quality")
     )

@@ -116,7 +116,7 @@ def run_pipeline(spark: SparkSession, config: Config, steps: list[Step], screen:
     started = time.monotonic()
     run_id = datetime.now(timezone.utc).strftime("%Y%m%d-%H%M%S-") + uuid.uuid4().hex[:6]
     tables = Tables(spark, config.tables)
-    tracker = Tracker(config)
+    tracker = Tracker(config, screen.say)
     with WarehouseLock(tables.files, run_id) as lock, Endpoint(config.llm) as endpoint, tracker.run(run_id):
         watch = Watch(tables.files, screen.progress)
         ledger = Ledger(tables, config.llm, run_id, endpoint.base_urls, watch)

@@ -122,6 +122,7 @@ TABLES: dict[str, Table] = {
         _columns("""
             model string model asked
             item_id string doc_id of the question
+            text_hash string hash of the question
             discipline string of the question
             difficulty int of the question
             correct boolean did the answer match

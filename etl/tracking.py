@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,14 @@ TRACKING_URI = "MLFLOW_TRACKING_URI"
 
 
 class Tracker:
-    """Logs to MLflow when `mlflow.enabled`; does nothing otherwise. `run_id` is the MLflow id of the pipeline run, or None."""
+    """Logs to MLflow when `mlflow.enabled`; does nothing otherwise. `run_id` is the MLflow id of the pipeline run, or None.
 
-    def __init__(self, config: Config) -> None:
+    `say` is told what the store does not take.
+    """
+
+    def __init__(self, config: Config, say: Callable[[str], None]) -> None:
         self._config = config
+        self._say = say
         self._mlflow: Any = None
         self.run_id: str | None = None
 
@@ -57,11 +61,21 @@ class Tracker:
         if given is None:
             os.environ.pop(TRACKING_URI, None)
         self._experiment()
-        with mlflow.start_run(run_name=f"{self._config.run.name}-{run_id}") as run:
-            self.run_id = run.info.run_id
+        self.run_id = mlflow.start_run(run_name=f"{self._config.run.name}-{run_id}").info.run_id
+        status = "FAILED"
+        try:
             mlflow.set_tags({"boostqa.run_id": run_id})
             mlflow.log_params(parameters(self._config))
             yield
+            status = "FINISHED"
+        finally:
+            self._end(status)
+
+    def _end(self, status: str) -> None:
+        try:
+            self._mlflow.end_run(status)
+        except self._mlflow.exceptions.MlflowException as err:
+            self._say(f"MLflow did not take the end of the run: {str(err).splitlines()[0]}")
 
     def _experiment(self) -> None:
         name = self._config.mlflow.experiment
@@ -72,9 +86,16 @@ class Tracker:
         self._mlflow.set_experiment(name)
 
     def step(self, name: str, attempt: int, outcome: Outcome, seconds: float) -> str | None:
-        """Logs one step as a child run; returns its id."""
+        """Logs one step as a child run; returns its id, or None where the store takes nothing: that is said, and stops no run."""
         if self._mlflow is None:
             return None
+        try:
+            return self._logged(name, attempt, outcome, seconds)
+        except self._mlflow.exceptions.MlflowException as err:
+            self._say(f"MLflow did not take the figures of {name}: {str(err).splitlines()[0]}")
+            return None
+
+    def _logged(self, name: str, attempt: int, outcome: Outcome, seconds: float) -> str:
         with self._mlflow.start_run(run_name=f"{name}-{attempt}", nested=True) as child:
             figures = {"rows_in": outcome.rows_in, "rows_out": outcome.rows_out, "seconds": seconds, **outcome.figures}
             figures |= {f"dropped_{reason}": count for reason, count in outcome.dropped.items()}
@@ -83,9 +104,13 @@ class Tracker:
             return str(child.info.run_id)
 
     def artifact(self, path: str) -> None:
-        """Logs a file with the pipeline's run."""
-        if self._mlflow is not None:
+        """Logs a file with the pipeline's run; what is wrong with the store is said, and stops no run."""
+        if self._mlflow is None:
+            return
+        try:
             self._mlflow.log_artifact(path)
+        except (self._mlflow.exceptions.MlflowException, OSError) as err:
+            self._say(f"MLflow did not take {path}: {str(err).splitlines()[0]}")
 
 
 def parameters(config: Config) -> dict[str, str]:

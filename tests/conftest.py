@@ -31,7 +31,21 @@ settings.load_profile("boostqa")
 
 # Before the first session, and for the processes that tests start.
 os.environ["SPARK_CONF_DIR"] = str(ROOT / "tests" / "spark")
-LONG_FIXTURES = ("sample_run", "small")
+# What tests wait for, the longest first: a process that is left with a long one at the end lets the other idle.
+COSTLY = ("sample_run: ", "small: ", "spark: ", "scratch_tables: ")
+LONG_RUNS = COSTLY[:2]
+
+
+def _costly_part(file: str) -> str | None:
+    text = (ROOT / file).read_text("utf-8")
+    return next((name for name in COSTLY if name in text), None)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts the longest first."""
+    order = {path: _costly_part(path) for path in {item.nodeid.partition("::")[0] for item in items}}
+    rank = [*COSTLY, None]
+    items.sort(key=lambda item: rank.index(order[item.nodeid.partition("::")[0]]))
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -42,13 +56,15 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """
     from xdist.scheduler import LoadScopeScheduling
 
-    class ByLongFixture(LoadScopeScheduling):
+    class ByLongRun(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
             file = nodeid.partition("::")[0]
-            text = (ROOT / file).read_text("utf-8")
-            return next((name for name in LONG_FIXTURES if f"{name}: " in text), file)
+            part = _costly_part(file)
+            return part if part in LONG_RUNS else file
 
-    return ByLongFixture(config, log)
+    # In the order of `pytest_collection_modifyitems`, not by the number of tests.
+    config.option.loadscopereorder = False
+    return ByLongRun(config, log)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -105,6 +105,7 @@ def own_folder(tmp_path: Path, teacher: Teacher) -> Path:
     return tmp_path
 
 
+@pytest.mark.long
 def test_commands_on_ones_own_endpoint(
     own_folder: Path, spark: SparkSession, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

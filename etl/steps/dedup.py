@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 class Scope:
     """What one dedup run compares, and the name under which later steps find it.
 
-    `rows` has item_id, text_hash, text, quality, difficulty, length, and `reason` for rows that are out for another reason.
+    `rows` has item_id, text_hash, side (passages and questions are never compared with each other), text, quality, difficulty, length, and
+    `reason` for rows that are out for another reason.
     """
 
     id_name: str
@@ -34,8 +35,8 @@ class Scope:
 
 def run(job: Job, scope: Scope) -> Outcome:
     """Removes equal texts first, then compares the rest inside clusters of like vectors and keeps the best of what is over the threshold."""
-    this = stable_id(scope.id_name, job.fingerprint)
     every = job.tables.scratch("dedup_every", scope.rows(job))
+    this = _id_of(job, scope, every)
     rows = job.tables.scratch("dedup_rows", _prepared(job, every.where("reason IS NULL")))
     readable = job.tables.scratch(
         "dedup_readable", rows.where("exact_id IS NULL AND vector IS NOT NULL AND unreadable IS NULL")
@@ -57,11 +58,18 @@ def run(job: Job, scope: Scope) -> Outcome:
     return Outcome(total, total - sum(dropped.values()), dropped, figures, {scope.id_name: this})
 
 
+def _id_of(job: Job, scope: Scope, rows: DataFrame) -> str:
+    """Names a run by what it compares and by its settings: the same rows are the same run, whatever else their tables hold."""
+    content = rows.agg(F.sum(F.xxhash64(*sorted(rows.columns)).cast("decimal(38,0)")), F.count("*")).first()
+    return stable_id(scope.id_name, repr(tuple(content or ())), job.config.fingerprint(*SETTINGS))
+
+
 def seed_rows(job: Job) -> DataFrame:
     """Returns the seeds: passages are compared with passages by text, pairs with pairs by question."""
     length, nothing = F.length("text").alias("length"), F.lit(None)
     return seeds(job.tables).select(
         *ITEM,
+        F.when(F.col("kind") == "qa", "question").otherwise("text").alias("side"),
         F.col("item_text").alias("text"),
         "quality",
         nothing.cast("int").alias("difficulty"),
@@ -73,9 +81,8 @@ def seed_rows(job: Job) -> DataFrame:
 def question_rows(job: Job) -> DataFrame:
     """Returns the verified questions, with a reason for those that the config's recipe or the present seeds leave out."""
     questions = judged_questions(job.tables, job.config)
-    return questions.select(
-        *ITEM, F.col("question").alias("text"), "quality", "difficulty", F.length("answer").alias("length"), "reason"
-    )
+    side, length = F.lit("question").alias("side"), F.length("answer").alias("length")
+    return questions.select(*ITEM, side, F.col("question").alias("text"), "quality", "difficulty", length, "reason")
 
 
 def _prepared(job: Job, rows: DataFrame) -> DataFrame:
@@ -86,13 +93,15 @@ def _prepared(job: Job, rows: DataFrame) -> DataFrame:
 
     better_first = [-F.coalesce(F.col(name).cast("double"), F.lit(0.0)) for name in job.config.dedup.priority]
     ranked = rows.withColumn("priority", F.array(*better_first))
-    vector = vectors(job.tables, job.config.embed).withColumnsRenamed({"role": "side", "reason": "unreadable"})
+    vector = vectors(job.tables, job.config.embed).withColumnsRenamed({"role": "side", "reason": "why"})
+    unreadable = F.coalesce("why", F.when(F.col("vector").isNull(), F.lit("no_vector")))
     joined = ranked.join(
         rows.select("item_id", "text").mapInArrow(hashes, "item_id string, normal_hash string"), "item_id"
-    ).join(vector, ITEM)
+    ).join(vector, [*ITEM, "side"], "left")
     same = Window.partitionBy("side", "normal_hash").orderBy("priority", "item_id")
     first = F.first("item_id").over(same)
-    return joined.withColumn("exact_id", F.when(first != F.col("item_id"), first)).drop("text", "normal_hash")
+    exact = F.when(first != F.col("item_id"), first)
+    return joined.withColumns({"exact_id": exact, "unreadable": unreadable}).drop("text", "normal_hash", "why")
 
 
 def _semantic(job: Job, edges: DataFrame, readable: DataFrame) -> DataFrame:

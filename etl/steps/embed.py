@@ -16,7 +16,7 @@ from udfs.embedding import EmbedSettings, embed_texts, load_model, to_binary
 from udfs.progress import TaskProgress
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+    from pyspark.sql import Column, DataFrame
 
 ROWS_DDL = "item_id string, role string, text_hash string, model string, vector binary, dim int, unknown_share double, cut boolean, reason string"
 KEY = ["item_id", "role", "text_hash", "model"]
@@ -26,8 +26,8 @@ ROWS_PER_TASK = 2048
 def run(job: Job, every: Callable[[Job], DataFrame]) -> Outcome:
     """Embeds what is new. A text that its model can not read has a reason in place of a vector, one that it reads in part beside it."""
     config = job.config.embed
-    _forget_what_can_be_read_now(job)
-    known = job.tables.read("embeddings").select(*KEY)
+    # Under a narrower `max_unknown_share`, some texts were left without a vector that may have one now: they are done again.
+    known = job.tables.read("embeddings").where(~_can_be_read_now(job)).select(*KEY)
     todo = every(job).withColumn("model", F.lit(config.model)).join(known, KEY, "left_anti")
     pending = job.tables.scratch("embed_items", todo)
     n = pending.count()
@@ -47,17 +47,19 @@ def run(job: Job, every: Callable[[Job], DataFrame]) -> Outcome:
         # Small tasks: what is costly to embed and what the model can not read at all lie in one source each.
         spread = pending.select("item_id", "role", "text_hash", "text").repartition(-(-n // ROWS_PER_TASK), "item_id")
         rows = spread.mapInArrow(embed, ROWS_DDL)
-        made = job.tables.append("embeddings", rows)
+        again = job.tables.read("embeddings").where(_can_be_read_now(job)).join(pending.select(*KEY), KEY, "left_semi")
+        if again.isEmpty():
+            made = job.tables.append("embeddings", rows)
+        else:
+            made = job.tables.upsert("embeddings", job.tables.scratch("embed_rows", rows))
     return _outcome(job, pending, n, made)
 
 
-def _forget_what_can_be_read_now(job: Job) -> None:
-    """Deletes the rows that a narrower `max_unknown_share` has left without a vector, so that they are embedded."""
+def _can_be_read_now(job: Job) -> Column:
     config = job.config.embed
     unread = (F.col("reason") == "unknown_tokens") & F.col("vector").isNull()
     within = F.col("unknown_share") <= config.max_unknown_share
-    mine = job.tables.read("embeddings").where((F.col("model") == config.model) & unread & within)
-    job.tables.delete_matching("embeddings", mine.select(*KEY), KEY)
+    return F.coalesce((F.col("model") == config.model) & unread & within, F.lit(False))
 
 
 def _outcome(job: Job, pending: DataFrame, n: int, made: int) -> Outcome:

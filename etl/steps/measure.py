@@ -27,6 +27,7 @@ MEASURES_DDL = (
 )
 # distinct-n and the compression ratio need the texts themselves: so many of the lowest key hashes stand for a scope.
 TEXT_SAMPLE = 2000
+SAMPLE_PARTS = 64
 
 
 def run(job: Job) -> Outcome:
@@ -104,7 +105,9 @@ def _moments_row(key: tuple[str, str, int], total: Moments) -> pa.RecordBatch:
 
 def closed_forms(rows: pd.DataFrame) -> pd.DataFrame:
     """Turns the group moments of one scope into its measures, with jackknife intervals where they are defined."""
-    groups = [Moments.from_row(row) for row in rows.sort_values("grp")["moments"]]
+    # A group that was cut at the end of a batch comes in two rows.
+    by_group = rows.sort_values("grp").groupby("grp")["moments"]
+    groups = [merge([Moments.from_row(row) for row in part]) for _, part in by_group]
     total = merge(groups)
     intervals = all_intervals(groups)
     values = []
@@ -128,11 +131,17 @@ def closed_forms(rows: pd.DataFrame) -> pd.DataFrame:
 
 def textual(scoped: DataFrame) -> DataFrame:
     """Returns distinct-1, distinct-2 and the compression ratio of a bounded sample of each scope's texts."""
-    lowest = Window.partitionBy("items", "scope").orderBy(F.xxhash64("item_id"), "item_id")
-    sample = scoped.select("items", "scope", "text", F.row_number().over(lowest).alias("_n")).where(
-        f"_n <= {TEXT_SAMPLE}"
-    )
-    return sample.drop("_n").groupBy("items", "scope").applyInPandas(text_measures, MEASURES_DDL)
+    # Keys alone are ranked, first in parts and then as a whole: no task sees more than a part of a scope, and no text.
+    keys = scoped.select("items", "scope", "item_id", F.xxhash64("item_id").alias("h"))
+    parts = keys.withColumn("part", F.pmod("h", F.lit(SAMPLE_PARTS)))
+    chosen = _lowest(_lowest(parts, "part")).select("items", "scope", "item_id")
+    sample = scoped.select("items", "scope", "item_id", "text").join(chosen, ["items", "scope", "item_id"])
+    return sample.groupBy("items", "scope").applyInPandas(text_measures, MEASURES_DDL)
+
+
+def _lowest(keys: DataFrame, *part: str) -> DataFrame:
+    lowest = Window.partitionBy("items", "scope", *part).orderBy("h", "item_id")
+    return keys.withColumn("_n", F.row_number().over(lowest)).where(f"_n <= {TEXT_SAMPLE}").drop("_n")
 
 
 def text_measures(rows: pd.DataFrame) -> pd.DataFrame:

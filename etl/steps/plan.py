@@ -24,9 +24,10 @@ def run(job: Job) -> Outcome:
     found = _cells(job)
     cells = [cell for cell in found if cell.difficulty in served]
     dropped = {"no_branch_at_level": len(found) - len(cells)} if len(cells) < len(found) else {}
-    if not cells:
-        return Outcome(len(found), 0, dropped)
     plan_id = stable_id(repr(cells), repr(settings))
+    if not cells:
+        # A plan of nothing is a plan: without an id, the last one would stay in force.
+        return Outcome(len(found), 0, dropped, ids={"plan_id": plan_id})
     rows = allocate(cells, settings)
     known = job.tables.read("allocation").where(f"plan_id = '{plan_id}'")
     if known.isEmpty():
@@ -73,8 +74,8 @@ def _with_probe(job: Job, labelled: DataFrame, model: str) -> DataFrame:
     )
     # By the labels of now, whatever they were when the model was asked.
     probed = job.tables.read("probe_results").where((F.col("model") == model) & F.col("correct").isNotNull())
-    cells = labelled.select("item_id", "discipline", "difficulty")
-    accuracy = probed.select("item_id", "correct").join(cells, "item_id")
+    cells = labelled.select(*ITEM, "discipline", "difficulty")
+    accuracy = probed.select(*ITEM, "correct").join(cells, ITEM)
     accuracy = accuracy.groupBy("discipline", "difficulty").agg(
         F.count_if("correct").alias("correct"), F.count("*").alias("n")
     )

@@ -16,7 +16,7 @@ from udfs.tasks import Parsed
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-RESULTS_DDL = "model string, item_id string, discipline string, difficulty int, correct boolean, answer string, reason string, error string, request_id string"
+RESULTS_DDL = "model string, item_id string, text_hash string, discipline string, difficulty int, correct boolean, answer string, reason string, error string, request_id string"
 SAME = ["model", "item_id", "request_id", "discipline", "difficulty"]
 
 
@@ -40,14 +40,14 @@ def run(job: Job) -> Outcome:
 def _questions(job: Job) -> DataFrame:
     pairs = unique_seeds(job.tables).where("kind = 'qa'")
     labelled = pairs.join(labels(job.tables, job.annotators).select(*ITEM, "discipline", "difficulty"), ITEM)
-    chosen = labelled.orderBy(F.xxhash64("item_id"), "item_id").limit(job.config.probe.questions)
-    columns = ("item_id", "lang", "question", "answer", "discipline", "difficulty")
+    chosen = labelled.orderBy(F.xxhash64("text_hash"), "text_hash", "item_id").limit(job.config.probe.questions)
+    columns = ("item_id", "text_hash", "lang", "question", "answer", "discipline", "difficulty")
     return chosen.select(*columns, F.lit(0).alias("sample"), F.col("item_id").alias("prefix"))
 
 
 def result_rows(row: dict[str, Any], parsed: Parsed) -> list[dict[str, Any]]:
     """Turns one answer into a row of `probe_results`; an unusable answer has a reason and counts as neither right nor wrong."""
-    out = {name: row[name] for name in ("model", "item_id", "discipline", "difficulty", "request_id")}
+    out = {name: row[name] for name in ("model", "item_id", "text_hash", "discipline", "difficulty", "request_id")}
     if parsed.value is None:
         return [{**out, "reason": "llm_unusable", "error": parsed.error}]
     given = parsed.value["answer"]
@@ -59,6 +59,7 @@ STEP = Step(
     run,
     reads=("documents", "curation", "duplicates", "annotations"),
     writes=("probe_results", "llm_calls"),
+    replaces=("probe_results",),
     ids=("seed_dedup_id",),
     settings=("probe", "llm.models.judge"),
     tasks=("probe",),

@@ -38,7 +38,7 @@ def run(job: Job) -> Outcome:
 
 def _store(job: Job, chosen: DataFrame) -> str:
     # The same rows are the same mixture, whichever run chose them.
-    content = chosen.agg(F.sum(F.xxhash64("item_id", "n_tokens").cast("decimal(38,0)")), F.count("*")).first()
+    content = chosen.agg(F.sum(F.xxhash64("item_id", "cell", "n_tokens").cast("decimal(38,0)")), F.count("*")).first()
     mix_id = stable_id(repr(tuple(content or ())), job.config.fingerprint("select", "export"))
     job.tables.append_new("mixture", chosen.withColumn("mix_id", F.lit(mix_id)))
     return mix_id

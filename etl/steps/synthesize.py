@@ -32,9 +32,8 @@ def run(job: Job) -> Outcome:
     rows = job.tables.scratch("synthesize_rows", reduce(lambda a, b: a.unionByName(b), branches))
     made = job.tables.append_new("drafts", rows)
     # A request is answered when it gave at least one question.
-    fates = rows.groupBy("request_id", "seed_ids").agg(
-        F.max(F.when(F.col("status") == "rejected", F.col("reason"))).alias("reason")
-    )
+    reason = F.when(F.bool_or(F.col("status") == "ok"), F.lit(None)).otherwise(F.max("reason")).alias("reason")
+    fates = rows.groupBy("request_id", "seed_ids").agg(reason)
     dropped = count_reasons(fates)
     answered = fates.where("reason IS NULL").count()
     return Outcome(draws.count(), answered, dropped, {"new_drafts": float(made)})
@@ -55,8 +54,9 @@ def draw_seeds(job: Job) -> DataFrame:
     uses = F.explode(F.sequence(F.lit(0), F.lit(config.max_seed_uses - 1)))
     labelled = seeds.select(*ITEM).join(label, ITEM).withColumn("sample", uses)
     drawn = labelled.join(cells, ["discipline", "difficulty"])
+    # By the text, not by the id: a renamed file must not make other seeds come first and be paid.
     order = Window.partitionBy("discipline", "difficulty", "branch", "grade").orderBy(
-        "sample", F.xxhash64("item_id", "grade"), "item_id"
+        "sample", F.xxhash64("text_hash", "grade"), "text_hash", "item_id"
     )
     picked = drawn.withColumn("_n", F.row_number().over(order)).where("_n <= requests")
     # Texts join last: every draw of every cell goes through the ranking, few come out.
@@ -83,7 +83,7 @@ def _branch(job: Job, draws: DataFrame, branch: str) -> DataFrame:
 
 
 def draft_rows(row: dict[str, Any], parsed: Parsed) -> list[dict[str, Any]]:
-    """Turns one answer into rows of `drafts`: one per question, or a rejected one with the reason."""
+    """Turns one answer into rows of `drafts`: one per question, and a rejected one for each part that is none, or for the whole."""
     shared = {
         name: row[name]
         for name in ("request_id", "plan_id", "lang", "branch", "grade", "discipline", "target_difficulty")
@@ -93,10 +93,11 @@ def draft_rows(row: dict[str, Any], parsed: Parsed) -> list[dict[str, Any]]:
     if parsed.value is None:
         draft_id = stable_id(row["request_id"], "none")
         return [{**shared, "draft_id": draft_id, "status": "rejected", "reason": "llm_unusable", "error": parsed.error}]
+    rejected = {**shared, "status": "rejected", "reason": "unusable_question"}
     return [
         {**shared, "draft_id": stable_id(row["request_id"], str(i)), "ordinal": i, "status": "ok", **pair}
         for i, pair in enumerate(parsed.value)
-    ]
+    ] + [{**rejected, "draft_id": stable_id(row["request_id"], fault), "error": fault} for fault in parsed.dropped]
 
 
 STEP = Step(

@@ -176,6 +176,8 @@ def test_several_errors_are_one_line_with_a_count() -> None:
         (["tables.warehouse=null"], "either `tables.warehouse`, or both"),
         (["tables.warehouse=null", "tables.catalog=main", "tables.schema=s"], "`tables.files`"),
         (["llm.endpoint=urls"], "`llm.base_urls` is empty"),
+        (["llm.models.teacher=gpt-4.1"], "gives placeholders, not answers of gpt-4.1"),
+        (["probe.model=student"], "`probe.model` is student"),
         ([f"sources=[{SOURCE}, {SOURCE}]".replace("'", "")], "two sources are named s"),
         ([f"curate.decontaminate.against=[{SOURCE}, {SOURCE}]".replace("'", "")], "two benchmarks are named s"),
         (["sources=[{name: s, path: p}]"], "sources.0.license"),
@@ -229,7 +231,7 @@ def test_a_profile_that_is_a_list_is_refused(tmp_path: Path) -> None:
 
 
 def test_an_empty_profile_is_the_base(tmp_path: Path) -> None:
-    sets = ["llm.endpoint=stand-in"]
+    sets = ["llm.base_urls=[https://api.example.com/v1]"]
     assert load_config(profile(tmp_path, "# nothing\n"), sets) == load_config(None, sets)
 
 
@@ -237,7 +239,7 @@ def test_an_empty_profile_is_the_base(tmp_path: Path) -> None:
 
 
 def test_base_then_profile_then_set(tmp_path: Path) -> None:
-    path = profile(tmp_path, "llm: {endpoint: stand-in, max_in_flight: 7, workers: 3}\n")
+    path = profile(tmp_path, "llm: {base_urls: [https://api.example.com/v1], max_in_flight: 7, workers: 3}\n")
     config = load_config(path, ["llm.workers=5", "llm.workers=4"])
     assert (config.llm.workers, config.llm.max_in_flight) == (4, 7)
     assert config.llm.max_attempts == yaml.safe_load(BASE)["llm"]["max_attempts"]

@@ -38,11 +38,11 @@ def refusal(config: Config, steps: str) -> str:
         ({"probe": {"questions": 0}}, NAMES, ["a", "r", "t"]),
         ({"annotate": {"fallback": "none"}}, NAMES, ["j", "r", "t"]),
         ({"annotate": {"annotator": "llm", "fallback": "none"}}, ("annotate",), ["a"]),
-        ({"llm": {"models": dict.fromkeys(MODELS, "same")}}, NAMES, ["same"]),
+        ({"llm": {**DEAD, "models": dict.fromkeys(MODELS, "same")}}, NAMES, ["same"]),
     ],
 )
 def test_the_models_that_the_steps_may_ask(sections: dict[str, Any], steps: tuple[str, ...], models: list[str]) -> None:
-    config = config_with(**{"llm": {"models": MODELS}, **sections})
+    config = config_with(**{"llm": {**DEAD, "models": MODELS}, **sections})
     assert models_of(config, set(steps)) == models
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,7 +58,7 @@ def test_a_failed_run_is_marked_as_failed(tmp_path: Path) -> None:
     config = make_config(tmp_path / "warehouse", mlflow={"enabled": True, "experiment": "tests"})
 
     def fails() -> None:
-        tracker = Tracker(config)
+        tracker = Tracker(config, print)
         with tracker.run("run-1"):
             assert tracker.step("curate", 1, Outcome(3, 2, {"too_short_v1": 1}), 0.5)
             raise ZeroDivisionError
@@ -71,8 +72,20 @@ def test_a_failed_run_is_marked_as_failed(tmp_path: Path) -> None:
     assert child.data.metrics["dropped_too_short_v1"] == 1
 
 
+def test_a_store_that_takes_nothing_more_is_told_and_stops_no_run(tmp_path: Path) -> None:
+    said: list[str] = []
+    tracker = Tracker(make_config(tmp_path / "w", mlflow={"enabled": True, "experiment": "tests"}), said.append)
+    with tracker.run("run-1"):
+        with sqlite3.connect(tmp_path / "w" / "mlflow.db") as store:
+            store.execute("DROP TABLE latest_metrics")
+        assert tracker.step("curate", 1, Outcome(1, 1), 0.1) is None
+        tracker.artifact(str(tmp_path / "no such file"))
+    assert "MLflow did not take the figures of curate" in said[0]
+    assert "MLflow did not take" in said[1]
+
+
 def test_without_tracking_nothing_is_written(tmp_path: Path) -> None:
-    tracker = Tracker(make_config(tmp_path / "warehouse"))
+    tracker = Tracker(make_config(tmp_path / "warehouse"), print)
     with tracker.run("run-1"):
         assert tracker.step("curate", 1, Outcome(1, 1), 0.1) is None
     assert tracker.run_id is None
@@ -81,7 +94,8 @@ def test_without_tracking_nothing_is_written(tmp_path: Path) -> None:
 
 def test_two_warehouses_of_one_process_have_their_own_stores(tmp_path: Path) -> None:
     for name in ("one", "two"):
-        with Tracker(make_config(tmp_path / name, mlflow={"enabled": True, "experiment": name})).run(f"run-{name}"):
+        config = make_config(tmp_path / name, mlflow={"enabled": True, "experiment": name})
+        with Tracker(config, print).run(f"run-{name}"):
             pass
     assert (tmp_path / "one" / "mlflow.db").is_file()
     assert (tmp_path / "two" / "mlflow.db").is_file()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
-from tests.etl.tiny import document, embedding, job_for, kept, make_config, pair, put, the_step
+from tests.etl.tiny import delta_versions, document, embedding, job_for, kept, make_config, pair, put, the_step
 from udfs.embedding import from_binary, to_binary
 from udfs.similarity import pairs_over
 from udfs.survivors import greedy_survivors
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 DIM, GROUPS, EACH = 24, 12, 4
 THRESHOLD = 0.9
+SAME_SETTINGS = {"threshold": THRESHOLD, "cluster_size": 8, "probes": 2, "audit_rows": 100}
 
 
 def planted() -> tuple[list[str], np.ndarray, list[float]]:
@@ -49,7 +51,7 @@ def dedup(
     spark: SparkSession, warehouse: Path, order: list[int], partitions: int, cluster_size: int
 ) -> tuple[dict[str, Any], Any]:
     ids, vectors, quality = planted()
-    settings = {"threshold": THRESHOLD, "cluster_size": cluster_size, "probes": 2, "audit_rows": 100}
+    settings = {**SAME_SETTINGS, "cluster_size": cluster_size}
     # Several settings at once show that neither Spark's nor our own partitions decide anything.
     before = spark.conf.get("spark.sql.shuffle.partitions")
     spark.conf.set("spark.sql.shuffle.partitions", str(partitions))
@@ -114,6 +116,26 @@ def test_what_the_model_can_not_read_is_never_removed_by_its_vector(spark: Spark
     removed = {row["item_id"]: row["kept_id"] for row in job.tables.read("duplicates").collect()}
     # A passage and a question are never compared either.
     assert removed == {"readable-2": "readable-1"}
+    assert outcome.figures["not_comparable"] == 3
+
+
+def test_the_same_rows_are_the_same_run_whatever_else_their_tables_hold(spark: SparkSession, tmp_path: Path) -> None:
+    removed, _ = dedup(spark, tmp_path / "w", list(range(GROUPS * EACH)), 2, cluster_size=8)
+    job = replace(job_for(spark, make_config(tmp_path / "w", dedup=SAME_SETTINGS)), fingerprint="another")
+    put(job.tables, "embeddings", [embedding("of a question", "Why?", np.eye(1, DIM)[0], role="question")])
+    before = delta_versions(job.tables)
+    again = the_step("dedup").run(job)
+    assert delta_versions(job.tables) == before
+    assert sum(again.dropped.values()) == len(removed)
+
+
+def test_a_row_without_a_vector_is_compared_by_its_words_alone(spark: SparkSession, tmp_path: Path) -> None:
+    job = job_for(spark, make_config(tmp_path / "w"))
+    put(job.tables, "documents", [document("a", "The same."), document("b", "The same."), document("c", "Another.")])
+    put(job.tables, "curation", [kept(name) for name in "abc"])
+    outcome = the_step("dedup").run(job)
+    outcome.check("dedup")
+    assert outcome.dropped == {"exact_duplicate": 1}
     assert outcome.figures["not_comparable"] == 3
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tests.etl.tiny import document, job_for, kept, label, make_config, put, the_step
+from udfs.text import text_hash
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -27,7 +28,14 @@ def planned(
     put(job.tables, "curation", [kept(name) for name, _, _ in seeds])
     put(job.tables, "annotations", [label(n, text, discipline, 3, field="none") for n, text, discipline in seeds])
     answers = [
-        {"model": "stand-in", "item_id": f"{name}-{i}", "discipline": name, "difficulty": 3, "correct": i < correct}
+        {
+            "model": "stand-in",
+            "item_id": f"{name}-{i}",
+            "text_hash": text_hash(f"A text about {name}, number {i}."),
+            "discipline": name,
+            "difficulty": 3,
+            "correct": i < correct,
+        }
         for name, (correct, n) in probed.items()
         for i in range(n)
     ]
@@ -58,6 +66,14 @@ def test_a_weak_cell_gets_more_and_all_is_given_out(spark: SparkSession, tmp_pat
         assert row["explanation"]
 
 
+def test_a_plan_of_nothing_is_a_plan_of_its_own(spark: SparkSession, tmp_path: Path) -> None:
+    first, _ = planned(spark, tmp_path / "w", {"law": (0, 0)})
+    job = job_for(spark, make_config(tmp_path / "w", plan={"branch_shares": {"multi_grade": 0, "high_difficulty": 1}}))
+    outcome = the_step("plan").run(job)
+    assert outcome.dropped == {"no_branch_at_level": 1}
+    assert outcome.ids["plan_id"] not in ("", first.ids["plan_id"])
+
+
 def test_without_a_probe_every_cell_gets_its_part(spark: SparkSession, tmp_path: Path) -> None:
     outcome, rows = planned(spark, tmp_path / "w", {"law": (0, 0), "history": (0, 0)}, total_tokens=1_000)
     assert tokens_by_discipline(rows) == Counter(law=500, history=500)
@@ -72,6 +88,9 @@ def test_the_same_findings_are_the_same_plan(spark: SparkSession, tmp_path: Path
     assert sorted(rows, key=str) == sorted(again, key=str)
 
 
-def test_no_seeds_make_no_plan(spark: SparkSession, tmp_path: Path) -> None:
-    outcome = the_step("plan").run(job_for(spark, make_config(tmp_path / "w")))
-    assert (outcome.rows_in, outcome.ids) == (0, {})
+def test_no_seeds_make_a_plan_of_nothing(spark: SparkSession, tmp_path: Path) -> None:
+    job = job_for(spark, make_config(tmp_path / "w"))
+    outcome = the_step("plan").run(job)
+    assert outcome.rows_in == 0
+    assert outcome.ids["plan_id"]
+    assert job.tables.read("allocation").isEmpty()

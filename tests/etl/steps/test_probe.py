@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 ROW = {
     "model": "m",
     "item_id": "i",
+    "text_hash": "t",
     "discipline": "science",
     "difficulty": 2,
     "request_id": "r",
@@ -71,11 +72,7 @@ def test_a_question_is_asked_again_when_it_has_changed_and_only_then(
     put(tables, "annotations", [label("p", "How much does a litre of water weigh?", "science", 2)])
     assert probe() == (1, [("p", 2)])
     assert probe() == (0, [("p", 2)])
-    put(tables, "documents", [pair("p2", "How much do two litres weigh?", "About two kilograms.")])
-    put(tables, "curation", [kept("p2")])
-    put(tables, "annotations", [label("p2", "How much do two litres weigh?", "science", 3)])
-    assert probe() == (1, [("p", 2), ("p2", 3)])
     tables.delete_matching("documents", tables.read("documents").where("doc_id = 'p'"), ["doc_id"])
     put(tables, "documents", [pair("p", "How much does a litre of oil weigh?", "Less than one kilogram.")])
     put(tables, "annotations", [label("p", "How much does a litre of oil weigh?", "science", 2)])
-    assert probe() == (1, [("p", 2), ("p2", 3)])
+    assert probe() == (1, [("p", 2)])

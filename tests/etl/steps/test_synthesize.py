@@ -93,6 +93,18 @@ def test_an_answer_that_can_not_be_used_is_one_rejected_draft_with_the_reason() 
     assert row["draft_id"]
 
 
+def test_a_part_of_an_answer_that_is_no_question_is_a_row_with_the_reason() -> None:
+    pair = {"question": "Q?", "answer": "A.", "form": "open"}
+    good, bad = draft_rows(ROW, Parsed(value=[pair], dropped=("item 1: the answer is empty",)))
+    assert good == draft_rows(ROW, Parsed(value=[pair]))[0]
+    assert (bad["status"], bad["reason"], bad["error"]) == (
+        "rejected",
+        "unusable_question",
+        "item 1: the answer is empty",
+    )
+    assert bad["draft_id"] != good["draft_id"]
+
+
 def test_the_samples_get_about_the_tokens_that_were_planned(sample_run: SampleRun) -> None:
     draws = Counter((row["discipline"], row["target_difficulty"], row["grade"]) for row in sample_run.rows("drafts"))
     planned = {
