@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import shlex
 import sys
@@ -43,6 +44,8 @@ def main(argv: list[str] | None = None) -> int:
     """Runs a command and returns its exit code: 0 done, 2 bad configuration or input, 3 stopped by a budget, 130 Ctrl-C, 1 anything else."""
     given = sys.argv[1:] if argv is None else argv
     args = build_parser().parse_args(given)
+    # py4j shows the traceback of a Ctrl-C by itself; what we say below is enough.
+    logging.getLogger().addFilter(_tells_more_than_an_interrupt)
     try:
         return int(args.run(args))
     except KeyboardInterrupt:
@@ -56,6 +59,10 @@ def main(argv: list[str] | None = None) -> int:
         failure = explain(err)
         print(f"boostqa: {failure.line}", file=sys.stderr)
         return failure.exit_code
+
+
+def _tells_more_than_an_interrupt(record: logging.LogRecord) -> bool:
+    return "while sending command" not in str(record.msg)
 
 
 def again(given: list[str]) -> str:

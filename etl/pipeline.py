@@ -175,6 +175,9 @@ def _run_step(job: Job, step: Step, attempt: int, log: StepLog, tracker: Tracker
         outcome = before.outcome if before else step.run(replace(job, fingerprint=fingerprint))
         outcome.check(step.name)
     except BaseException as err:
+        # Ctrl-C reaches this process alone: without this, the tasks go on, and what they ask is paid.
+        if isinstance(err, KeyboardInterrupt):
+            job.spark.interruptAll()
         failed = {"status": "failed", "error": f"{type(err).__name__}: {err}"[:4000]}
         log.add(entry | failed, Outcome(0, 0), time.monotonic() - started)
         raise

@@ -5,8 +5,10 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import re
+import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.resources import as_file, files
@@ -89,8 +91,19 @@ def _start_local(master: str) -> SparkSession:
         settings["spark.driver.extraJavaOptions"] = f"-Dlog4j2.configurationFile={Path(log4j).resolve().as_uri()}"
         for key, value in settings.items():
             builder = builder.config(key, value)
-        with quiet_stderr("Spark could not be started"):
+        with quiet_stderr("Spark could not be started"), own_interrupt():
             return builder.getOrCreate()
+
+
+@contextmanager
+def own_interrupt() -> Iterator[None]:
+    """Keeps what Ctrl-C does as it is: Spark's own handler calls the JVM in the middle of another call, and fails with tracebacks."""
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, before)
 
 
 def java_problem() -> str | None:

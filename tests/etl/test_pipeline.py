@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -133,9 +133,24 @@ def slow_teacher() -> Iterator[Teacher]:
         yield teacher
 
 
+def killed(process: subprocess.Popen[bytes], log: Path) -> None:
+    kill_session(process.pid)
+    process.wait()
+
+
+def interrupted(process: subprocess.Popen[bytes], log: Path) -> None:
+    """As Ctrl-C in a terminal does: every process of the group gets the signal."""
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.wait(timeout=60) == 130
+    shown = log.read_text("utf-8")
+    assert "boostqa: stopped. What is finished and paid is kept; go on with:" in shown
+    assert "Traceback" not in shown
+
+
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds the processes to kill in /proc")
-def test_a_killed_run_goes_on_and_pays_at_most_what_was_in_flight_again(
-    spark: SparkSession, small: Small, slow_teacher: Teacher, tmp_path: Path
+@pytest.mark.parametrize("stop", [killed, pytest.param(interrupted, marks=pytest.mark.long)])
+def test_a_stopped_run_goes_on_and_pays_at_most_what_was_in_flight_again(
+    spark: SparkSession, small: Small, slow_teacher: Teacher, tmp_path: Path, stop: Callable[..., None]
 ) -> None:
     shutil.copytree(small.planned, tmp_path / "warehouse")
     llm = {"max_in_flight": IN_FLIGHT, "flush_rows": FLUSH_ROWS, "flush_seconds": 0.2}
@@ -153,8 +168,7 @@ def test_a_killed_run_goes_on_and_pays_at_most_what_was_in_flight_again(
         assert process.poll() is None, (tmp_path / "log").read_text("utf-8")
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    kill_session(process.pid)
-    process.wait()
+    stop(process, tmp_path / "log")
     seen = slow_teacher.stats()["requests"]
     assert seen < wanted
     _, lines = run_steps(spark, config, "synthesize,refine")
