@@ -48,6 +48,13 @@ def engine_spec(llm: LlmConfig, base_urls: list[str]) -> EngineSpec:
     )
 
 
+def check_prices(llm: LlmConfig) -> None:
+    """Raises UserError when `max_cost` is set and a model has no price: its calls would look free."""
+    unpriced = sorted(set(llm.models.model_dump().values()) - set(llm.prices))
+    if llm.budget.max_cost is not None and unpriced:
+        raise UserError(f"llm.budget.max_cost is set, but llm.prices has no price for {', '.join(unpriced)}")
+
+
 def wave_workers(llm: LlmConfig) -> int:
     """Returns the partitions of a wave: never more than there are places, so that the workers' shares stay within the global bounds."""
     return min(bound for bound in (llm.workers, llm.max_in_flight, llm.rpm, llm.tpm) if bound)
@@ -77,15 +84,7 @@ class Ledger:
         self._base_urls = base_urls
         self._watch = watch or silent(tables.files)
         self._waves = 0
-        self._check_prices()
-
-    def _check_prices(self) -> None:
-        if self._llm.budget.max_cost is None:
-            return
-        models = set(self._llm.models.model_dump().values())
-        unpriced = sorted(models - set(self._llm.prices))
-        if unpriced:
-            raise UserError(f"llm.budget.max_cost is set, but llm.prices has no price for {', '.join(unpriced)}")
+        check_prices(llm)
 
     def recover(self) -> int:
         """Commits the segments that a killed run left behind; returns the rows it saved."""

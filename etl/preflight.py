@@ -6,7 +6,7 @@ from importlib.util import find_spec
 
 from etl.config import Config, SourceConfig
 from etl.errors import UserError
-from etl.ledger import engine_spec
+from etl.ledger import check_prices, engine_spec
 from etl.step import Step
 from etl.taxonomy_file import read_taxonomy
 from etl.templates import TEMPLATES
@@ -38,7 +38,10 @@ def check_before(config: Config, steps: list[Step]) -> None:
         raise UserError(
             f"export.template: there is no template {config.export.template!r}; known are {', '.join(TEMPLATES)}"
         )
-    for model in models_of(config, names):
+    models = models_of(config, names)
+    if models:
+        check_prices(config.llm)
+    for model in models:
         check_endpoint(config, model)
 
 

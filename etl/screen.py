@@ -12,7 +12,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from etl.step import Outcome
 
 # Between "100 in, 90 out" and its seconds there is room for the commonest reasons; `boostqa report` shows them all.
-SHOWN_REASONS = 4
+SHOWN_REASONS = 8
 # Where there is no terminal, long work is a line this often.
 PLAIN_S = 30.0
 

@@ -45,7 +45,8 @@ def run(args: argparse.Namespace) -> int:
 def shown(plans: list[StepPlan], config: Config) -> str:
     """Lays the plan out as a table."""
     lines = [line for plan in plans for line in _lines(plan, config)]
-    return grid(("step", "what it does", *NUMBERS), [*lines, ("sum", "", *_sums(plans, config))], numbers=NUMBERS)
+    known = "of what is known" if any(plan.state == "unknown" for plan in plans) else ""
+    return grid(("step", "what it does", *NUMBERS), [*lines, ("sum", known, *_sums(plans, config))], numbers=NUMBERS)
 
 
 def _lines(plan: StepPlan, config: Config) -> list[tuple[str, ...]]:

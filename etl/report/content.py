@@ -39,7 +39,8 @@ def cell_maps(tables: Tables, config: Config, made: dict[str, Made]) -> dict[str
     mixture = tables.read("mixture").where(f"mix_id = '{made.get('mix_id', NOTHING).id}'")
     parts = {
         "seeds": seeds.selectExpr("discipline", "difficulty", "1 AS value"),
-        "deficiency": plan.selectExpr("discipline", "difficulty", "deficiency AS value").distinct(),
+        # A cell that no probe has asked about has a prior in the plan, and nothing to show.
+        "deficiency": plan.where("n > 0").selectExpr("discipline", "difficulty", "deficiency AS value").distinct(),
         "planned_tokens": plan.selectExpr("discipline", "difficulty", "target_tokens AS value"),
         "questions": clean.selectExpr("discipline", "difficulty", "1 AS value"),
         "exported_tokens": mixture.selectExpr(*cell, "n_tokens AS value"),

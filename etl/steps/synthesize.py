@@ -28,6 +28,10 @@ DRAFTS_DDL = (
 def run(job: Job) -> Outcome:
     """Asks for the plan's questions; a request that gives none is a rejected row with the reason."""
     draws = job.tables.scratch("synthesize_draws", draw_seeds(job))
+    config = job.config.synthesize
+    asked, wanted = draws.count(), -(-job.config.plan.total_tokens // config.tokens_per_question)
+    more = "; each cell, grade and branch of the plan gets at least one request"
+    job.say(f"{asked} requests for some {asked * config.questions_per_request} questions, {wanted} planned{more}")
     branches = [_branch(job, draws, branch) for branch in BRANCHES]
     rows = job.tables.scratch("synthesize_rows", reduce(lambda a, b: a.unionByName(b), branches))
     made = job.tables.append_new("drafts", rows)
@@ -36,7 +40,7 @@ def run(job: Job) -> Outcome:
     fates = rows.groupBy("request_id", "seed_ids").agg(reason)
     dropped = count_reasons(fates)
     answered = fates.where("reason IS NULL").count()
-    return Outcome(draws.count(), answered, dropped, {"new_drafts": float(made)})
+    return Outcome(asked, answered, dropped, {"new_drafts": float(made)})
 
 
 def draw_seeds(job: Job) -> DataFrame:

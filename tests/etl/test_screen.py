@@ -32,7 +32,8 @@ def test_a_step_is_one_line(status: str, outcome: Outcome, words: str) -> None:
 
 
 def test_many_reasons_are_summed_but_none_is_lost() -> None:
-    assert reasons({"f": 1, "e": 1, "d": 2, "c": 3, "b": 4, "a": 5}) == "5 a, 4 b, 3 c, 2 d, 2 for other reasons"
+    many = {"a": 9, "b": 8, "c": 7, "d": 6, "e": 5, "f": 4, "g": 3, "h": 2, "i": 1, "j": 1}
+    assert reasons(many) == "9 a, 8 b, 7 c, 6 d, 5 e, 4 f, 3 g, 2 h, 2 for other reasons"
 
 
 def test_without_a_terminal_lines_are_plain_and_only_those_that_stay() -> None:

@@ -96,7 +96,7 @@ def fill_seeds(tables: Tables) -> None:
         "embeddings",
         [read, {"item_id": "d2", "text_hash": text_hash(ZH), "reason": "unknown_tokens", **vector}],
     )
-    cell = {"plan_id": "plan", "discipline": "science", "difficulty": 2, "deficiency": 0.25}
+    cell = {"plan_id": "plan", "discipline": "science", "difficulty": 2, "deficiency": 0.25, "n": 4}
     put(
         tables,
         "allocation",
