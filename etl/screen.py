@@ -112,6 +112,8 @@ def line(status: str, outcome: Outcome, seconds: float) -> str:
 def reasons(dropped: dict[str, int]) -> str:
     """Words the dropped rows, the commonest reasons first."""
     ordered = sorted(dropped.items(), key=lambda kv: (-kv[1], kv[0]))
-    shown = [f"{count:,} {reason}" for reason, count in ordered[:SHOWN_REASONS]]
-    rest = sum(count for _, count in ordered[SHOWN_REASONS:])
+    # A single reason is shorter than its summary.
+    bound = SHOWN_REASONS if len(ordered) > SHOWN_REASONS + 1 else len(ordered)
+    shown = [f"{count:,} {reason}" for reason, count in ordered[:bound]]
+    rest = sum(count for _, count in ordered[bound:])
     return ", ".join([*shown, f"{rest:,} for other reasons"] if rest else shown)
