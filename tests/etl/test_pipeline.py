@@ -133,6 +133,11 @@ def slow_teacher() -> Iterator[Teacher]:
         yield teacher
 
 
+def take_interrupts() -> None:
+    """In the child: tests that are run in the background hand on that Ctrl-C is ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def killed(process: subprocess.Popen[bytes], log: Path) -> None:
     kill_session(process.pid)
     process.wait()
@@ -162,7 +167,9 @@ def test_a_stopped_run_goes_on_and_pays_at_most_what_was_in_flight_again(
     assert wanted > 20
     command = [sys.executable, "-m", "etl", "run", "--conf", str(profile), "--steps", "synthesize"]
     with (tmp_path / "log").open("wb") as log:
-        process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log, start_new_session=True)
+        process = subprocess.Popen(
+            command, cwd=ROOT, stdout=log, stderr=log, start_new_session=True, preexec_fn=take_interrupts
+        )
     deadline = time.monotonic() + 500
     while slow_teacher.stats()["requests"] < wanted // 2:
         assert process.poll() is None, (tmp_path / "log").read_text("utf-8")

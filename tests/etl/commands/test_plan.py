@@ -27,7 +27,7 @@ def test_each_step_is_a_line_and_the_sum_is_the_last() -> None:
     assert "looks for new and changed files" in shown(PLANS, PRICED)
     assert "not known before synthesize has run" in shown(PLANS, PRICED)
     assert lines[4] == ["synthesize", "asks", "big", "100", "40", "60", "500,000", "250,000", "1.5000"]
-    assert lines[-1] == ["sum", "110", "50", "60", "500,000", "250,000", "1.5000"]
+    assert lines[-1] == ["sum", "of", "what", "is", "known", "110", "50", "60", "500,000", "250,000", "1.5000"]
 
 
 def test_a_model_without_a_price_has_no_cost() -> None:
@@ -56,7 +56,8 @@ def test_another_refiner_pays_the_refiner_again_and_nothing_is_written(
 ) -> None:
     before = delta_versions(sample_run.tables)
     prices = "llm.prices={other: {prompt: 1.0, completion: 1.0}}"
-    lines = planned(sample_run, capsys, "llm.models.refiner=other", prices)
+    urls = ("llm.endpoint=urls", "llm.base_urls=[http://127.0.0.1:9/v1]")
+    lines = planned(sample_run, capsys, *urls, "llm.models.refiner=other", prices)
     asked = len({row["request_id"] for row in sample_run.rows("refinements")})
     name, _, model, requests, hits, to_ask, prompt, answer, cost = lines["refine"]
     assert (name, model, requests, hits, to_ask) == ("refine", "other", str(asked), "0", str(asked))

@@ -17,11 +17,18 @@ from udfs.engines.protocol import EngineSpec
 ROOT = Path(__file__).resolve().parents[3]
 
 
+def take_interrupts() -> None:
+    """In the child: tests that are run in the background hand on that Ctrl-C is ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.fixture
 def server() -> Iterator[subprocess.Popen[str]]:
     command = [sys.executable, "-m", "etl", "teacher", "--port", "0", "--key", "right"]
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
-    process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    process = subprocess.Popen(
+        command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, preexec_fn=take_interrupts
+    )
     yield process
     process.kill()
     process.wait()
