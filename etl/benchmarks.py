@@ -17,7 +17,7 @@ from etl.readers.mapping import MappedRecord
 from etl.readers.reading import format_for, read_file
 from etl.readers.record import BadRecord
 from etl.sources import external_version, list_files, source_settings
-from etl.step import Job
+from etl.step import Job, content_of
 from etl.table_source import entries_of, mapped_rows
 from etl.tables import Tables
 from udfs.ngrams import ngram_hashes
@@ -138,11 +138,7 @@ def benchmark_state(job: Job) -> str:
     """Returns a hash of the benchmark files' addresses, sizes and times: another benchmark, another curation."""
     if not job.config.curate.decontaminate.against:
         return ""
-    listed = _files(job.tables, job.config).select(
-        F.xxhash64("uri", "size", "modified").cast("decimal(38,0)").alias("h")
-    )
-    total = listed.agg(F.sum("h"), F.count("*")).first()
-    return repr(tuple(total or ()))
+    return content_of(_files(job.tables, job.config), "uri", "size", "modified")
 
 
 def _files(tables: Tables, config: Config) -> DataFrame:

@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 
-# Each row of a table, its name, the id in it, and the table and key where that id must stand.
+# Each row of a table, its name, the id or ids in it, and the table and key where that id must stand.
 LINKS = (
     ("drafts", "draft_id", "request_id", "llm_calls", "request_id"),
     ("refinements", "qa_id", "request_id", "llm_calls", "request_id"),
     ("refinements", "qa_id", "draft_id", "drafts", "draft_id"),
-    ("qa", "qa_id", "explode(request_ids)", "llm_calls", "request_id"),
+    ("qa", "qa_id", "request_ids", "llm_calls", "request_id"),
     ("qa", "qa_id", "qa_id", "refinements", "qa_id"),
     ("mixture", "item_id", "item_id", "qa", "qa_id"),
     ("curation", "doc_id", "doc_id", "documents", "doc_id"),
@@ -75,11 +75,14 @@ def _lost_rows(tables: Tables) -> DataFrame:
 def _orphans(tables: Tables) -> list[DataFrame]:
     # Paid questions whose seed is gone are no orphans: dedup and select pass over them, with the reason `seed_gone`.
     problems = []
-    for table, row, id_of, other, key in LINKS:
-        rows = tables.read(table).selectExpr(f"{row} AS row", f"{id_of} AS id")
+    for table, row, column, other, key in LINKS:
+        several = TABLES[table].columns[column][0].startswith("array")
+        rows = tables.read(table).selectExpr(
+            f"{row} AS row", f"explode({column}) AS id" if several else f"{column} AS id"
+        )
         there = tables.read(other).selectExpr(f"{key} AS id").distinct()
-        words = f"{table}: their {id_of.strip('()').split('(')[-1]} is not in {other}"
-        problems.append(_problem(rows.join(there, "id", "left_anti"), "row", words, ADVICE[other]))
+        missing = rows.join(there, "id", "left_anti")
+        problems.append(_problem(missing, "row", f"{table}: their {column} is not in {other}", ADVICE[other]))
     return problems
 
 

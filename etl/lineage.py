@@ -61,28 +61,22 @@ class _Finder:
 
     def follow(self) -> None:
         """Goes from what was found to what it was made of, and to what was made of it."""
-        if "drafts" not in self.rows:
-            self._take("drafts", "draft_id", self._ids("refinements", "draft_id"))
+        self._take("drafts", "draft_id", self._ids("refinements", "draft_id"))
         if "documents" in self.rows and "drafts" not in self.rows:
             self._drafts_of_seeds()
-        if "refinements" not in self.rows:
-            self._take("refinements", "draft_id", self._ids("drafts", "draft_id"))
-        if "documents" not in self.rows:
-            # `qa` names the seeds by their present ids, drafts by those of their day.
-            self._take("qa", "qa_id", self._ids("refinements", "qa_id"))
-            made = self.rows.get("qa", []) + self.rows.get("drafts", [])
-            seeds = [seed for row in made for seed in row["seed_ids"] or []]
-            self._take("documents", "doc_id", sorted({*seeds, *self._ids("probe_results", "item_id")}))
+        self._take("refinements", "draft_id", self._ids("drafts", "draft_id"))
+        self._take("qa", "qa_id", self._ids("refinements", "qa_id"))
+        # `qa` names the seeds by their present ids, drafts by those of their day.
+        made = self.rows.get("qa", []) + self.rows.get("drafts", [])
+        seeds = [seed for row in made for seed in row["seed_ids"] or []]
+        self._take("documents", "doc_id", sorted({*seeds, *self._ids("probe_results", "item_id")}))
         documents, questions = self._ids("documents", "doc_id"), self._ids("refinements", "qa_id")
         self._take("curation", "doc_id", documents)
-        if "qa" not in self.rows:
-            self._take("qa", "qa_id", questions)
         for table in ("annotations", "duplicates", "mixture"):
             self._take(table, "item_id", documents + questions)
-        if "llm_calls" not in self.rows:
-            self._take(
-                "llm_calls", "request_id", self._ids("drafts", "request_id") + self._ids("refinements", "request_id")
-            )
+        self._take(
+            "llm_calls", "request_id", self._ids("drafts", "request_id") + self._ids("refinements", "request_id")
+        )
 
     def _drafts_of_seeds(self) -> None:
         from pyspark.sql import functions as F
@@ -99,6 +93,8 @@ class _Finder:
     def _take(self, table: str, column: str, ids: list[str]) -> bool:
         from pyspark.sql import functions as F
 
+        if table in self.rows:
+            return True
         return bool(ids) and self._keep(table, self._tables.read(table).where(F.col(column).isin(ids)))
 
     def _keep(self, table: str, rows: DataFrame) -> bool:

@@ -102,6 +102,14 @@ class Step:
     intact: Callable[[Outcome], bool] = nothing_missing
 
 
+def content_of(rows: DataFrame, *columns: str) -> str:
+    """Returns what stands in these columns as a short text: the same for the same rows in any order and partitioning."""
+    from pyspark.sql import functions as F
+
+    total = rows.agg(F.sum(F.xxhash64(*columns).cast("decimal(38,0)")), F.count("*")).first()
+    return repr(tuple(total or ()))
+
+
 def count_reasons(rows: DataFrame, reason: str = "reason") -> dict[str, int]:
     """Counts rows by reason; rows without one are left out. The number of reasons is small and fixed."""
     counted = rows.where(f"{reason} IS NOT NULL").groupBy(reason).count().collect()

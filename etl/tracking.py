@@ -69,13 +69,15 @@ class Tracker:
             yield
             status = "FINISHED"
         finally:
-            self._end(status)
+            with self._told("the end of the run"):
+                mlflow.end_run(status)
 
-    def _end(self, status: str) -> None:
+    @contextmanager
+    def _told(self, what: str) -> Iterator[None]:
         try:
-            self._mlflow.end_run(status)
-        except self._mlflow.exceptions.MlflowException as err:
-            self._say(f"MLflow did not take the end of the run: {str(err).splitlines()[0]}")
+            yield
+        except (self._mlflow.exceptions.MlflowException, OSError) as err:
+            self._say(f"MLflow did not take {what}: {str(err).splitlines()[0]}")
 
     def _experiment(self) -> None:
         name = self._config.mlflow.experiment
@@ -89,11 +91,9 @@ class Tracker:
         """Logs one step as a child run; returns its id, or None where the store takes nothing: that is said, and stops no run."""
         if self._mlflow is None:
             return None
-        try:
+        with self._told(f"the figures of {name}"):
             return self._logged(name, attempt, outcome, seconds)
-        except self._mlflow.exceptions.MlflowException as err:
-            self._say(f"MLflow did not take the figures of {name}: {str(err).splitlines()[0]}")
-            return None
+        return None
 
     def _logged(self, name: str, attempt: int, outcome: Outcome, seconds: float) -> str:
         with self._mlflow.start_run(run_name=f"{name}-{attempt}", nested=True) as child:
@@ -105,12 +105,9 @@ class Tracker:
 
     def artifact(self, path: str) -> None:
         """Logs a file with the pipeline's run; what is wrong with the store is said, and stops no run."""
-        if self._mlflow is None:
-            return
-        try:
-            self._mlflow.log_artifact(path)
-        except (self._mlflow.exceptions.MlflowException, OSError) as err:
-            self._say(f"MLflow did not take {path}: {str(err).splitlines()[0]}")
+        if self._mlflow is not None:
+            with self._told(path):
+                self._mlflow.log_artifact(path)
 
 
 def parameters(config: Config) -> dict[str, str]:

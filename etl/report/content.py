@@ -13,7 +13,7 @@ from etl.items import ITEM, clean_questions, labels, unique_seeds
 from etl.report.figures import CellMap, Measured, Question, Text, cut
 from etl.report.history import NOTHING, Made
 from etl.tables import Tables
-from etl.taxonomy_file import read_taxonomy
+from udfs.taxonomy import Taxonomy
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -27,14 +27,12 @@ QUESTION_CUT = 2000
 ANSWER_CUT = 4000
 
 
-def cell_maps(tables: Tables, config: Config, made: dict[str, Made]) -> dict[str, CellMap]:
+def cell_maps(tables: Tables, config: Config, taxonomy: Taxonomy, made: dict[str, Made]) -> dict[str, CellMap]:
     """Returns the maps over (discipline, difficulty) by kind: seeds, deficiency, planned_tokens, questions, exported_tokens."""
     plan = tables.read("allocation").where(f"plan_id = '{made.get('plan_id', NOTHING).id}'")
     verified = tables.read("qa").where("status = 'verified'")
     clean = clean_questions(tables, config) if "dedup_id" in made else verified
-    seeds = (
-        unique_seeds(tables).select(*ITEM).join(labels(tables, annotators(config, read_taxonomy(config))), ITEM, "left")
-    )
+    seeds = unique_seeds(tables).select(*ITEM).join(labels(tables, annotators(config, taxonomy)), ITEM, "left")
     cell = ("split(cell, '/')[0] AS discipline", "CAST(split(cell, '/')[1] AS int) AS difficulty")
     mixture = tables.read("mixture").where(f"mix_id = '{made.get('mix_id', NOTHING).id}'")
     parts = {

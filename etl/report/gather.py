@@ -25,7 +25,8 @@ def gather(tables: Tables, config: Config) -> Figures:
         flow.example_ids(counted) | {p[side] for p in pairs for side in ("a_id", "b_id")} | {q.seed_id for q in sample}
     )
     texts = content.texts_of(tables, wanted)
-    maps = content.cell_maps(tables, config, made)
+    taxonomy = read_taxonomy(config)
+    maps = content.cell_maps(tables, config, taxonomy, made)
     calls = checks.calls(tables, run.run_id)
     funnel = flow.funnel(counted, made)
     reasons = flow.reasons(counted, funnel, texts)
@@ -42,7 +43,7 @@ def gather(tables: Tables, config: Config) -> Figures:
         steps=run.steps,
         unreadable=checks.unreadable(tables, config.embed),
         sample=tuple(replace(q, seed=texts[q.seed_id].text) if q.seed_id in texts else q for q in sample),
-        names={d.id: d.name_en for d in read_taxonomy(config).disciplines},
+        names={d.id: d.name_en for d in taxonomy.disciplines},
     )
 
 

@@ -13,7 +13,7 @@ from pyspark.sql import functions as F
 
 from etl.clusters import audit_recall, edges_within_clusters
 from etl.items import ITEM, judged_questions, seeds, vectors
-from etl.step import Job, Outcome, Step, count_reasons, the_recipes
+from etl.step import Job, Outcome, Step, content_of, count_reasons, the_recipes
 from etl.survivors import removed_rows
 from udfs.text import normal_hash, stable_id
 
@@ -60,8 +60,7 @@ def run(job: Job, scope: Scope) -> Outcome:
 
 def _id_of(job: Job, scope: Scope, rows: DataFrame) -> str:
     """Names a run by what it compares and by its settings: the same rows are the same run, whatever else their tables hold."""
-    content = rows.agg(F.sum(F.xxhash64(*sorted(rows.columns)).cast("decimal(38,0)")), F.count("*")).first()
-    return stable_id(scope.id_name, repr(tuple(content or ())), job.config.fingerprint(*SETTINGS))
+    return stable_id(scope.id_name, content_of(rows, *sorted(rows.columns)), job.config.fingerprint(*SETTINGS))
 
 
 def seed_rows(job: Job) -> DataFrame:

@@ -47,8 +47,7 @@ def run(job: Job, every: Callable[[Job], DataFrame]) -> Outcome:
         # Small tasks: what is costly to embed and what the model can not read at all lie in one source each.
         spread = pending.select("item_id", "role", "text_hash", "text").repartition(-(-n // ROWS_PER_TASK), "item_id")
         rows = spread.mapInArrow(embed, ROWS_DDL)
-        again = job.tables.read("embeddings").where(_can_be_read_now(job)).join(pending.select(*KEY), KEY, "left_semi")
-        if again.isEmpty():
+        if job.tables.read("embeddings").where(_can_be_read_now(job)).isEmpty():
             made = job.tables.append("embeddings", rows)
         else:
             made = job.tables.upsert("embeddings", job.tables.scratch("embed_rows", rows))

@@ -11,7 +11,7 @@ from pyspark.sql import Window
 from pyspark.sql import functions as F
 
 from etl.items import clean_questions, needed_id
-from etl.step import Job, Outcome, Step, the_recipes
+from etl.step import Job, Outcome, Step, content_of, the_recipes
 from etl.templates import render_text
 from udfs.selection import quota_counts
 from udfs.text import stable_id
@@ -38,8 +38,7 @@ def run(job: Job) -> Outcome:
 
 def _store(job: Job, chosen: DataFrame) -> str:
     # The same rows are the same mixture, whichever run chose them.
-    content = chosen.agg(F.sum(F.xxhash64("item_id", "cell", "n_tokens").cast("decimal(38,0)")), F.count("*")).first()
-    mix_id = stable_id(repr(tuple(content or ())), job.config.fingerprint("select", "export"))
+    mix_id = stable_id(content_of(chosen, "item_id", "cell", "n_tokens"), job.config.fingerprint("select", "export"))
     job.tables.append_new("mixture", chosen.withColumn("mix_id", F.lit(mix_id)))
     return mix_id
 

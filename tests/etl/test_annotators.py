@@ -9,10 +9,9 @@ import pytest
 
 from etl.annotators import annotators, llm_menu, llm_name, zero_shot_name
 from etl.config import packaged
-from tests.etl.tiny import make_config
+from tests.etl.tiny import NOWHERE, make_config
 from udfs.taxonomy import parse_taxonomy
 
-URLS = {"endpoint": "urls", "base_urls": ["http://127.0.0.1:9/v1"]}
 TAXONOMY = parse_taxonomy(packaged("taxonomy.yaml"), "taxonomy.yaml")
 MOVED = replace(TAXONOMY, fields=(replace(TAXONOMY.fields[0], discipline="law"), *TAXONOMY.fields[1:]))
 
@@ -42,7 +41,7 @@ def test_what_a_zero_shot_label_hangs_on_is_in_the_name(change: dict[str, Any]) 
 
 
 @pytest.mark.parametrize(
-    "change", [{"annotate": {"params": {"temperature": 0.9}}}, {"llm": {**URLS, "models": {"annotator": "other"}}}]
+    "change", [{"annotate": {"params": {"temperature": 0.9}}}, {"llm": {**NOWHERE, "models": {"annotator": "other"}}}]
 )
 def test_what_a_label_of_the_llm_hangs_on_is_in_the_name(change: dict[str, Any]) -> None:
     mine = llm_name(make_config("w"), TAXONOMY)

@@ -12,13 +12,12 @@ from etl.config import Config
 from etl.items import current_drafts, judged_questions, labels, question_items
 from etl.recipes import draft_recipes, question_recipes
 from etl.tables import Tables
-from tests.etl.tiny import document, kept, label, make_config, put
+from tests.etl.tiny import NOWHERE, document, kept, label, make_config, put
 from udfs.text import text_hash
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-URLS = {"endpoint": "urls", "base_urls": ["http://127.0.0.1:9/v1"]}
 TEXT, OTHER = "Ice floats on water.", "Water boils at a hundred degrees."
 
 
@@ -77,7 +76,7 @@ def test_what_another_teacher_or_refiner_made_is_left_alone(tables: Tables, conf
     put(tables, "documents", [document("d", TEXT)])
     put(tables, "curation", [kept("d")])
     put_question(tables, config, TEXT, "1", recipe_id="another refiner's")
-    other = make_config(config.tables.warehouse or "", llm={**URLS, "models": {"teacher": "another"}})
+    other = make_config(config.tables.warehouse or "", llm={**NOWHERE, "models": {"teacher": "another"}})
     put_question(tables, other, TEXT, "2")
     put_question(tables, config, TEXT, "3", draft_id="d3")
     assert [row["draft_id"] for row in current_drafts(tables, other).collect()] == ["d2"]

@@ -21,7 +21,7 @@ from etl.errors import UserError
 from etl.pipeline import NAMES, chosen_steps
 from etl.tables import Tables
 from tests.etl.small import WORKERS, small_config
-from tests.etl.tiny import ROOT, delta_versions, get, outcome_of, run_steps, write_jsonl
+from tests.etl.tiny import ROOT, delta_versions, get, outcome_of, run_steps, take_interrupts, write_jsonl
 from udfs.engines.teacher_process import Teacher, start_teacher
 
 if TYPE_CHECKING:
@@ -131,11 +131,6 @@ def slow_teacher() -> Iterator[Teacher]:
     with start_teacher() as teacher:
         teacher.set_faults(latency_s=0.25)
         yield teacher
-
-
-def take_interrupts() -> None:
-    """In the child: tests that are run in the background hand on that Ctrl-C is ignored."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def killed(process: subprocess.Popen[bytes], log: Path) -> None:

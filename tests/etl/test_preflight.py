@@ -12,10 +12,9 @@ from etl.config import Config, SourceConfig
 from etl.errors import UserError
 from etl.pipeline import NAMES, chosen_steps
 from etl.preflight import check_before, check_local_path, models_of
-from tests.etl.tiny import make_config, source
+from tests.etl.tiny import NOWHERE, make_config, source
 
 MODELS = {"teacher": "t", "refiner": "r", "annotator": "a", "judge": "j"}
-DEAD = {"endpoint": "urls", "base_urls": ["http://127.0.0.1:9/v1"]}
 
 
 def config_with(**sections: Any) -> Config:
@@ -38,11 +37,11 @@ def refusal(config: Config, steps: str) -> str:
         ({"probe": {"questions": 0}}, NAMES, ["a", "r", "t"]),
         ({"annotate": {"fallback": "none"}}, NAMES, ["j", "r", "t"]),
         ({"annotate": {"annotator": "llm", "fallback": "none"}}, ("annotate",), ["a"]),
-        ({"llm": {**DEAD, "models": dict.fromkeys(MODELS, "same")}}, NAMES, ["same"]),
+        ({"llm": {**NOWHERE, "models": dict.fromkeys(MODELS, "same")}}, NAMES, ["same"]),
     ],
 )
 def test_the_models_that_the_steps_may_ask(sections: dict[str, Any], steps: tuple[str, ...], models: list[str]) -> None:
-    config = config_with(**{"llm": {**DEAD, "models": MODELS}, **sections})
+    config = config_with(**{"llm": {**NOWHERE, "models": MODELS}, **sections})
     assert models_of(config, set(steps)) == models
 
 
@@ -52,7 +51,7 @@ def test_steps_that_read_no_source_need_none() -> None:
 
 
 def test_an_endpoint_is_asked_only_for_steps_that_use_it() -> None:
-    config = config_with(llm=DEAD)
+    config = config_with(llm=NOWHERE)
     check_before(config, chosen_steps("curate,select"))
     assert refusal(config, "refine").startswith("llm endpoint: http://127.0.0.1:9/v1 does not answer")
 

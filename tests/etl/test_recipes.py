@@ -7,15 +7,14 @@ from typing import Any
 import pytest
 
 from etl.recipes import draft_recipes, question_recipes, recipe_id
-from tests.etl.tiny import make_config
+from tests.etl.tiny import NOWHERE, make_config
 
-URLS = {"endpoint": "urls", "base_urls": ["http://127.0.0.1:9/v1"]}
 PLAIN = make_config("warehouse")
 
 
 def changed(**sections: Any) -> tuple[bool, bool]:
     """Whether the recipes of drafts, and those of questions, are others under these settings."""
-    config = make_config("warehouse", llm={**URLS, **sections.pop("llm", {})}, **sections)
+    config = make_config("warehouse", llm={**NOWHERE, **sections.pop("llm", {})}, **sections)
     drafts, questions = (set(of(PLAIN)).isdisjoint(of(config)) for of in (draft_recipes, question_recipes))
     return drafts, questions
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Iterable
 from datetime import datetime, timezone
 from functools import cache
@@ -34,6 +35,15 @@ ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT.parent / "shared" / "data"
 MODEL = "bundled:all-MiniLM-L6-v2"
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"{DATA} is not there: real data is not part of the project")
+
+
+# An endpoint that nobody serves.
+NOWHERE = {"endpoint": "urls", "base_urls": ["http://127.0.0.1:9/v1"]}
+
+
+def take_interrupts() -> None:
+    """For a child process: tests that are run in the background hand on that Ctrl-C is ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def make_config(warehouse: Path | str, **sections: Any) -> Config:

@@ -11,15 +11,11 @@ import pytest
 
 from etl.commands.teacher import free_port
 from etl.errors import UserError
+from tests.etl.tiny import take_interrupts
 from udfs.engines.endpoints import probe_endpoint
 from udfs.engines.protocol import EngineSpec
 
 ROOT = Path(__file__).resolve().parents[3]
-
-
-def take_interrupts() -> None:
-    """In the child: tests that are run in the background hand on that Ctrl-C is ignored."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @pytest.fixture
