@@ -53,7 +53,7 @@ test: java venv ## Run the tests (some of them: PYTEST_FLAGS="tests/udfs -k minh
 	@$(PY) -m pytest --cov -n $(TEST_PROCESSES) --dist loadscope -m "not long" $(PYTEST_FLAGS)
 
 .PHONY: test-long
-test-long: java venv ## Run the long tests: a cluster of its own, and the README's commands on an endpoint
+test-long: java venv ## Run the long tests: a cluster, kills by the dozen, an endpoint of one's own, steps run again and again
 	@$(PY) -m pytest -m long $(PYTEST_FLAGS)
 
 .PHONY: check

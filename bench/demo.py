@@ -45,7 +45,7 @@ def test_run() -> dict[str, Any]:
     """Runs `make test`, and reads what pytest says of itself."""
     started = time.monotonic()
     done = subprocess.run(["make", "test"], cwd=ROOT, capture_output=True, text=True, check=False)
-    print(*done.stdout.splitlines()[-5:], sep="\n")
+    print(*done.stdout.splitlines()[-40:], sep="\n")
     counted = dict(re.findall(r"(\d+) (passed|failed|skipped|error)", done.stdout.splitlines()[-1])[::-1] or [])
     counts = {kind: int(number) for number, kind in counted.items()}
     coverage = re.search(r"^TOTAL .* (\d+)%$", done.stdout, re.MULTILINE)

@@ -9,12 +9,12 @@ import shlex
 import sys
 from typing import NoReturn
 
-from etl.commands import check, doctor, plan, report, run, tables, teacher, trace
+from etl.commands import calls, check, doctor, plan, report, run, tables, teacher, trace, try_step
 from etl.failures import explain
 from etl.pipeline import NAMES
 from etl.version import __version__
 
-COMMANDS = (run, plan, check, tables, report, trace, doctor, teacher)
+COMMANDS = (run, plan, try_step, check, tables, calls, report, trace, doctor, teacher)
 INTERRUPTED = 130
 
 

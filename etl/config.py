@@ -108,10 +108,21 @@ class ModelsConfig(Section):
     judge: str
 
 
-class BudgetConfig(Section):
+class LimitsConfig(Section):
+    """Ceilings of one step; what is not said has none."""
+
+    max_requests: int | None = Field(default=None, ge=1)
+    max_tokens: int | None = Field(default=None, ge=1)
+    max_cost: float | None = Field(default=None, gt=0)
+
+
+class BudgetConfig(LimitsConfig):
+    """The run's ceilings, and those of single steps within them."""
+
     max_requests: int | None = Field(ge=1)
     max_tokens: int | None = Field(ge=1)
     max_cost: float | None = Field(gt=0)
+    steps: dict[Literal["annotate", "probe", "synthesize", "refine"], LimitsConfig]
 
 
 class PriceConfig(Section):
@@ -122,9 +133,9 @@ class PriceConfig(Section):
 
 
 class LlmConfig(Section):
-    """`endpoint: stand-in` starts the stand-in teacher; `endpoint: urls` uses `base_urls`."""
+    """Where answers come from: `endpoint: urls` asks at `base_urls`, `stand-in` starts the stand-in teacher, `transformers` runs the models in the workers."""
 
-    endpoint: Literal["stand-in", "urls"]
+    endpoint: Literal["urls", "stand-in", "transformers"]
     models: ModelsConfig
     base_urls: list[str]
     api_key_env: str
@@ -135,6 +146,11 @@ class LlmConfig(Section):
     request_timeout_s: float = Field(gt=0)
     deadline_s: float = Field(gt=0)
     max_attempts: int = Field(gt=0)
+    bad_answers: int = Field(ge=0)
+    json_schema: bool
+    wave_requests: int = Field(gt=0)
+    device: str
+    batch_size: int = Field(gt=0)
     flush_rows: int = Field(gt=0)
     flush_seconds: float = Field(gt=0)
     budget: BudgetConfig

@@ -18,7 +18,7 @@ from etl.step import Job, Step
 from etl.step_log import StepLog
 from etl.tables import Tables
 from etl.taxonomy_file import read_taxonomy
-from udfs.segments import cost_of
+from udfs.engines.purse import cost_of
 from udfs.tokens import token_counter
 
 if TYPE_CHECKING:
@@ -71,6 +71,10 @@ class DryTables(Tables):
 
     def delete_matching(self, name: str, rows: DataFrame, columns: list[str]) -> None:
         """Deletes nothing."""
+
+    def delete_where(self, name: str, condition: str) -> int:
+        """Deletes nothing."""
+        return 0
 
     def scratch(self, name: str, rows: DataFrame) -> DataFrame:
         """Returns the rows as they are: a run that goes on meanwhile keeps its scratch folders."""

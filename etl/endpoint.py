@@ -17,7 +17,7 @@ class Endpoint:
 
     def base_urls(self) -> list[str]:
         """Returns the addresses to ask; starts the stand-in teacher once where the config says so."""
-        if self._llm.endpoint == "urls":
+        if self._llm.endpoint != "stand-in":
             return list(self._llm.base_urls)
         if self._teacher is None:
             from udfs.engines.teacher_process import start_teacher

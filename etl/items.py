@@ -146,13 +146,13 @@ def vectors(tables: Tables, embed: EmbedConfig) -> DataFrame:
 
 def latest_id(tables: Tables, name: str) -> str | None:
     """Returns the id (plan_id, dedup_id, mix_id) that the last successful step of that kind gave; None when none has run."""
-    rows = (
-        tables.read("steps")
-        .where("status IN ('done', 'unchanged')")
-        .select(F.col("ids")[name].alias("id"), "created_at")
-    )
-    last = rows.where("id IS NOT NULL").orderBy(F.col("created_at").desc()).first()
-    return None if last is None else str(last["id"])
+    return tables.known("steps", lambda: _latest_ids(tables)).get(name)
+
+
+def _latest_ids(tables: Tables) -> dict[str, str]:
+    given = tables.read("steps").where("status IN ('done', 'unchanged')").select("created_at", F.explode("ids"))
+    last = given.groupBy("key").agg(F.max_by("value", "created_at").alias("id"))
+    return {row["key"]: row["id"] for row in last.collect()}
 
 
 def needed_id(tables: Tables, name: str, step: str) -> str:

@@ -3,40 +3,40 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from pyspark.sql import Window
 from pyspark.sql import functions as F
 
-from etl.config import BudgetConfig, LlmConfig
-from etl.errors import BudgetStop, UserError
+from etl.budget import Round, Spending, check_prices, within_budget
+from etl.config import LlmConfig
+from etl.errors import UserError
+from etl.places import shared_places
 from etl.progress import Watch, silent
 from etl.tables import Tables
 from udfs.engines.protocol import EngineSpec
-from udfs.segments import RECEIPT_DDL, WaveSettings, answer_partition, read_segments, share
+from udfs.engines.purse import UNLIMITED, Amount
+from udfs.segments import read_segments
 from udfs.storage import delete, list_files
+from udfs.waves import FATAL, RECEIPT_DDL, SPENT, WaveSettings, answer_partition
 
 if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame
+    from pyspark.sql import DataFrame
 
 REQUEST_COLUMNS = ("request_id", "task", "prompt_id", "model", "params", "sample", "messages", "prefix")
-
-
-@dataclass(frozen=True)
-class Spent:
-    """What the ledger holds of one run."""
-
-    requests: int
-    tokens: int
-    cost: float
+# The tables with a row for each request; an answer that can not be used is there with the reason `llm_unusable`.
+MADE_OF_ANSWERS = ("annotations", "probe_results", "drafts", "refinements")
+# All requests of one prefix are in one bucket, and a wave is a range of buckets.
+BUCKETS = 4096
 
 
 def engine_spec(llm: LlmConfig, base_urls: list[str]) -> EngineSpec:
     """Builds the engine's spec from the config; `base_urls` are the endpoints really used."""
     return EngineSpec(
-        kind="openai",
+        kind="transformers" if llm.endpoint == "transformers" else "openai",
         base_urls=tuple(base_urls),
         api_key_env=llm.api_key_env,
         max_in_flight=llm.max_in_flight,
@@ -45,19 +45,19 @@ def engine_spec(llm: LlmConfig, base_urls: list[str]) -> EngineSpec:
         request_timeout_s=llm.request_timeout_s,
         deadline_s=llm.deadline_s,
         max_attempts=llm.max_attempts,
+        bad_answers=llm.bad_answers,
+        device=llm.device,
+        batch_size=llm.batch_size,
     )
 
 
-def check_prices(llm: LlmConfig) -> None:
-    """Raises UserError when `max_cost` is set and a model has no price: its calls would look free."""
-    unpriced = sorted(set(llm.models.model_dump().values()) - set(llm.prices))
-    if llm.budget.max_cost is not None and unpriced:
-        raise UserError(f"llm.budget.max_cost is set, but llm.prices has no price for {', '.join(unpriced)}")
+def on_task_device(spec: EngineSpec) -> EngineSpec:
+    """Gives an engine in a worker the GPU that Spark has given to its task, where Spark schedules GPUs."""
+    from pyspark import TaskContext
 
-
-def wave_workers(llm: LlmConfig) -> int:
-    """Returns the partitions of a wave: never more than there are places, so that the workers' shares stay within the global bounds."""
-    return min(bound for bound in (llm.workers, llm.max_in_flight, llm.rpm, llm.tpm) if bound)
+    task = TaskContext.get()
+    gpu = task.resources().get("gpu") if task is not None else None
+    return spec if gpu is None or spec.device != "auto" else replace(spec, device=f"cuda:{gpu.addresses[0]}")
 
 
 def latest_calls(tables: Tables, requests: DataFrame) -> DataFrame:
@@ -68,7 +68,10 @@ def latest_calls(tables: Tables, requests: DataFrame) -> DataFrame:
 
 
 class Ledger:
-    """Asks requests once. One object a run; `base_urls` is called when the first request is really needed, `watch` shows how far a wave is."""
+    """Asks requests once. One object a run; `base_urls` is called when the first request is really needed, `watch` shows how far it is.
+
+    With `retry_failed`, requests that have failed for good are asked once more, as a new attempt.
+    """
 
     def __init__(
         self,
@@ -77,17 +80,22 @@ class Ledger:
         run_id: str,
         base_urls: Callable[[], list[str]],
         watch: Watch | None = None,
+        retry_failed: bool = False,
     ) -> None:
         self._tables = tables
         self._llm = llm
         self._run_id = run_id
         self._base_urls = base_urls
         self._watch = watch or silent(tables.files)
+        self.retry_failed = retry_failed
         self._waves = 0
+        self.spending = Spending(llm.budget)
         check_prices(llm)
 
     def recover(self) -> int:
         """Commits the segments that a killed run left behind; returns the rows it saved."""
+        for address in list_files(f"{self._tables.files}/places"):
+            delete(address)
         return self._commit(f"{self._tables.files}/wal")
 
     def ask(self, requests: DataFrame) -> int:
@@ -96,86 +104,99 @@ class Ledger:
         `requests` has the columns REQUEST_COLUMNS; equal ids are asked once. Raises BudgetStop when the budget is used up before the end,
         and UserError with the server's words when the endpoint refuses everything. What was paid is kept in both cases.
         """
+        todo = self._tables.scratch("todo", self._unanswered(requests))
+        total = todo.count()
+        if total == 0:
+            return 0
         asked = 0
-        while True:
-            todo = self._tables.scratch("todo", self._unanswered(requests))
-            total = todo.count()
-            if total == 0:
-                return asked
-            wave = self._within_budget(todo, total)
-            asked += self._run_wave(wave, total)
+        with self._watch.over("asking", total) as progress:
+            for wave in _waves(todo, total, self._llm.wave_requests):
+                asked += self._ask_wave(wave, progress, total - asked)
+        return asked
 
     def _unanswered(self, requests: DataFrame) -> DataFrame:
-        known = self._tables.read("llm_calls").select("request_id")
         once = requests.select(*REQUEST_COLUMNS).dropDuplicates(["request_id"])
-        return once.join(known, "request_id", "left_anti").withColumn("worst_tokens", _worst_tokens())
+        bucket = F.pmod(F.xxhash64("prefix"), F.lit(BUCKETS))
+        return self._open(once).withColumn("bucket", bucket).sortWithinPartitions("bucket", "prefix", "request_id")
 
-    def spent(self) -> Spent:
-        """Sums this run's calls: HTTP requests sent, tokens, money.
-
-        What a failed call really cost is not known (a timeout may have been answered): each of its tries counts in full.
-        """
-        worst = F.col("attempts") * F.coalesce(_worst_tokens(), F.lit(0))
-        answered = F.col("prompt_tokens") + F.col("completion_tokens")
-        failed = F.col("status") != "ok"
-        calls = self._tables.read("llm_calls").where(F.col("run_id") == self._run_id)
-        row = calls.agg(
-            F.coalesce(F.sum("attempts"), F.lit(0)).alias("requests"),
-            F.coalesce(F.sum(F.when(failed, F.greatest(worst, answered)).otherwise(answered)), F.lit(0)).alias(
-                "tokens"
-            ),
-            F.coalesce(F.sum(F.when(failed, worst * _price(self._llm)).otherwise(F.col("cost"))), F.lit(0.0)).alias(
-                "cost"
-            ),
-        ).first()
-        return Spent(row["requests"], row["tokens"], row["cost"]) if row else Spent(0, 0, 0.0)
-
-    def _within_budget(self, todo: DataFrame, total: int) -> DataFrame:
-        limits = _limits(self._llm.budget)
-        if not limits:
-            return todo
-        unbounded = todo.where("worst_tokens IS NULL").select("task").first()
-        if unbounded is not None:
-            raise UserError(
-                f"a budget is set, but {unbounded['task']}.params has no max_tokens: without it an answer has no worst case"
-            )
-        spent = self.spent()
-        reserve = _reserve(todo, self._llm)
-        condition = " AND ".join(f"{column} <= {limit - getattr(spent, name)}" for name, column, limit in limits)
-        wave = self._tables.scratch(
-            "wave_in_budget", reserve.where(condition).drop("sum_requests", "sum_tokens", "sum_cost")
+    def _open(self, requests: DataFrame) -> DataFrame:
+        calls = self._tables.read("llm_calls")
+        if not self.retry_failed:
+            known = calls.select("request_id")
+            return requests.join(known, "request_id", "left_anti").withColumn("attempt", F.lit(0))
+        last = calls.groupBy("request_id").agg(
+            F.max("attempt").alias("attempt"), F.max_by(F.struct("status", "run_id"), "attempt").alias("last")
         )
-        if wave.isEmpty():
-            raise BudgetStop(
-                f"the budget is used up: {spent.requests} requests, {spent.tokens} tokens, {spent.cost:.4f} money spent in this run, "
-                f"{total} requests left. Raise llm.budget and run again: what is paid is kept"
-            )
-        return wave
+        # What has failed again in this run has had its chance.
+        again = (F.col("last.status") == "failed") & (F.col("last.run_id") != self._run_id)
+        joined = requests.join(last, "request_id", "left").where(F.col("last").isNull() | again)
+        return joined.withColumn("attempt", F.coalesce(F.col("attempt") + 1, F.lit(0))).drop("last")
 
-    def _run_wave(self, wave: DataFrame, total: int) -> int:
+    def _ask_wave(self, wave: DataFrame, progress: str, total: int) -> int:
+        """Asks a wave; in several rounds where the budget of some workers ran out and others have left something of theirs."""
+        workers = self._workers()
+        if self.spending.left == UNLIMITED:
+            return self._run_wave(Round(wave, workers, UNLIMITED), progress)
+        asked = 0
+        while not (rest := self._rest_of(wave)).isEmpty():
+            now = within_budget(rest, self.spending, self._llm, workers)
+            got = self._run_wave(now, progress) if now else 0
+            if not got:
+                raise self.spending.stop(total - asked)
+            asked += got
+        return asked
+
+    def _rest_of(self, wave: DataFrame) -> DataFrame:
+        mine = self._tables.read("llm_calls").where(F.col("run_id") == self._run_id).select("request_id", "attempt")
+        return wave.join(mine, ["request_id", "attempt"], "left_anti")
+
+    def _workers(self) -> int:
+        """The partitions of a wave: more than there are places would only wait."""
+        llm = self._llm
+        return min(bound for bound in (llm.workers, llm.max_in_flight, llm.rpm, llm.tpm) if bound)
+
+    def _run_wave(self, now: Round, progress: str) -> int:
         self._waves += 1
-        workers = wave_workers(self._llm)
-        folder = f"{self._tables.files}/wal/{self._run_id}-{self._waves}"
-        spec = share(engine_spec(self._llm, self._base_urls()), workers)
-        prices = {model: (price.prompt, price.completion) for model, price in self._llm.prices.items()}
+        llm, name = self._llm, f"{self._run_id}-{self._waves}"
+        folder, places = f"{self._tables.files}/wal/{name}", f"{self._tables.files}/places/{name}"
+        spec = engine_spec(llm, self._base_urls())
+        settings = WaveSettings(
+            folder,
+            progress,
+            self._run_id,
+            llm.flush_rows,
+            llm.flush_seconds,
+            places=places,
+            json_schema=llm.json_schema,
+            prices={model: (price.prompt, price.completion) for model, price in llm.prices.items()},
+            budget=now.budget,
+        )
         placed = (
-            wave.repartition(workers, "prefix")
+            now.requests.repartition(now.workers, "prefix")
             .withColumn("partition", F.spark_partition_id())
-            .withColumn("attempt", F.lit(0))
             .sortWithinPartitions("prefix", "request_id")
         )
-        with self._watch.over("asking", total) as progress:
-            settings = WaveSettings(
-                folder, progress, self._run_id, self._llm.flush_rows, self._llm.flush_seconds, prices
+        with shared_places(places, llm.max_in_flight):
+            answered = placed.mapInArrow(
+                lambda batches: answer_partition(batches, on_task_device(spec), settings), RECEIPT_DDL
             )
-            answered = placed.mapInArrow(lambda batches: answer_partition(batches, spec, settings), RECEIPT_DDL)
             # Written out before anything looks at it: a `first()` on the plan itself would ask only some partitions, or ask some twice.
             receipts = self._tables.scratch("receipts", answered)
-        fatal = receipts.where("status = 'fatal'").select("error").first()
         rows = self._commit(folder)
-        if fatal is not None:
-            raise UserError(f"the LLM endpoint refuses every request: {fatal['error']}")
+        self._settle(receipts)
         return rows
+
+    def _settle(self, receipts: DataFrame) -> None:
+        """Counts what the workers have spent; raises UserError where one of them was refused everything."""
+        last = receipts.where(F.col("status").isin(SPENT, FATAL)).agg(
+            *[F.coalesce(F.sum(part), F.lit(0.0)).alias(part) for part in ("requests", "tokens", "cost")],
+            F.min(F.when(F.col("status") == FATAL, F.col("error"))).alias("fatal"),
+        )
+        said = last.first()
+        assert said is not None
+        self.spending.add(Amount(said["requests"], said["tokens"], said["cost"]))
+        if said["fatal"] is not None:
+            raise UserError(f"the LLM endpoint refuses every request: {said['fatal']}")
 
     def _commit(self, folder: str) -> int:
         names = sorted(list_files(folder, ".parquet"))
@@ -184,7 +205,9 @@ class Ledger:
         spark = self._tables.spark
         listed = spark.createDataFrame([(name,) for name in names], "segment string")
         calls = listed.mapInArrow(read_segments, self._tables.read("llm_calls").schema)
-        known = self._tables.read("llm_calls").select("request_id", "attempt")
+        # A row that was committed before a kill was committed under its own run: of the ledger, only the files of these runs are read.
+        runs = sorted({run_of(name) for name in names})
+        known = self._tables.read("llm_calls").where(F.col("run_id").isin(runs)).select("request_id", "attempt")
         fresh = calls.dropDuplicates(["request_id", "attempt"]).join(known, ["request_id", "attempt"], "left_anti")
         txn = hashlib.sha256("\n".join(names).encode()).hexdigest()
         rows = self._tables.append("llm_calls", fresh, txn=txn)
@@ -193,38 +216,19 @@ class Ledger:
         return rows
 
 
-def _limits(budget: BudgetConfig) -> list[tuple[str, str, float]]:
-    all_limits = [
-        ("requests", "sum_requests", budget.max_requests),
-        ("tokens", "sum_tokens", budget.max_tokens),
-        ("cost", "sum_cost", budget.max_cost),
-    ]
-    return [(name, column, limit) for name, column, limit in all_limits if limit is not None]
+def forget_failures(tables: Tables) -> int:
+    """Takes the rows out that were made of unusable answers; returns how many. Those of recorded answers are read again, at no cost."""
+    return sum(tables.delete_where(name, "reason = 'llm_unusable'") for name in MADE_OF_ANSWERS)
 
 
-def _worst_tokens() -> Column:
-    """Bytes of the prompt as tokens, and the longest answer that the parameters allow; null when they allow any."""
-    bounds = [
-        F.get_json_object("params", f"$.{name}").cast("bigint") for name in ("max_tokens", "max_completion_tokens")
-    ]
-    return F.octet_length("messages") + F.coalesce(*bounds)
+def run_of(segment: str) -> str:
+    """Returns the run that a segment was written by: its folder is `wal/<run>-<wave>/<partition>`."""
+    return segment.rsplit("/", 3)[-3].rpartition("-")[0]
 
 
-def _price(llm: LlmConfig) -> Column:
-    """Money for one token of the row's model, at the dearer of its two prices."""
-    price = F.lit(0.0)
-    for model, prices in llm.prices.items():
-        price = F.when(F.col("model") == model, F.lit(max(prices.prompt, prices.completion) / 1e6)).otherwise(price)
-    return price
-
-
-def _reserve(todo: DataFrame, llm: LlmConfig) -> DataFrame:
-    so_far = Window.orderBy("prefix", "request_id").rowsBetween(Window.unboundedPreceding, 0)
-    tokens = F.col("worst_tokens") * llm.max_attempts
-    return todo.withColumns(
-        {
-            "sum_requests": F.sum(F.lit(llm.max_attempts)).over(so_far),
-            "sum_tokens": F.sum(tokens).over(so_far),
-            "sum_cost": F.sum(tokens * _price(llm)).over(so_far),
-        }
-    )
+def _waves(todo: DataFrame, total: int, size: int) -> Iterator[DataFrame]:
+    """Cuts the requests into waves of about `size`, so that the segments on storage and what a commit holds stay bounded."""
+    count = min(BUCKETS, -(-total // size))
+    edges = [BUCKETS * n // count for n in range(count + 1)]
+    for low, high in pairwise(edges):
+        yield todo if count == 1 else todo.where(f"bucket >= {low} AND bucket < {high}")

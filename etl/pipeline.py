@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from etl.config import Config
 from etl.endpoint import Endpoint
 from etl.errors import UserError
-from etl.ledger import Ledger
+from etl.ledger import Ledger, forget_failures
 from etl.lock import WarehouseLock
 from etl.progress import Watch
 from etl.screen import Screen
@@ -108,21 +108,31 @@ def chosen_steps(steps: str | None = None, first: str | None = None, last: str |
     return list(ORDER[begin:end])
 
 
-def run_pipeline(spark: SparkSession, config: Config, steps: list[Step], screen: Screen) -> Finished:
+def new_run_id() -> str:
+    """Makes a run's id: its time, so that ids sort as runs do, and a few random letters."""
+    return datetime.now(timezone.utc).strftime("%Y%m%d-%H%M%S-") + uuid.uuid4().hex[:6]
+
+
+def run_pipeline(
+    spark: SparkSession, config: Config, steps: list[Step], screen: Screen, retry_failed: bool = False
+) -> Finished:
     """Runs the steps in order and records each in `steps`, with a child run in MLflow.
 
-    A killed run is simply run again: recorded answers are committed first, finished steps are skipped.
+    A killed run is simply run again: recorded answers are committed first, finished steps are skipped. With `retry_failed`, calls that have failed for
+    good are asked once more, and what was made of the failures is made anew.
     """
     started = time.monotonic()
-    run_id = datetime.now(timezone.utc).strftime("%Y%m%d-%H%M%S-") + uuid.uuid4().hex[:6]
+    run_id = new_run_id()
     tables = Tables(spark, config.tables)
     tracker = Tracker(config, screen.say)
     with WarehouseLock(tables.files, run_id) as lock, Endpoint(config.llm) as endpoint, tracker.run(run_id):
         watch = Watch(tables.files, screen.progress)
-        ledger = Ledger(tables, config.llm, run_id, endpoint.base_urls, watch)
+        ledger = Ledger(tables, config.llm, run_id, endpoint.base_urls, watch, retry_failed)
         saved = ledger.recover()
         if saved:
             screen.say(f"{saved} answers of an interrupted run recovered")
+        if retry_failed:
+            screen.say(f"{forget_failures(tables)} rows of failed calls taken out, to be made again")
         job = Job(spark, config, tables, ledger, read_taxonomy(config), run_id, screen.say, watch)
         ran = _run_all(job, steps, tracker, screen, lock)
         made = _report(job, tracker, screen) if any(step.name == "export" for step in steps) else ("", None)
@@ -167,7 +177,10 @@ def _run_step(job: Job, step: Step, attempt: int, log: StepLog, tracker: Tracker
         "fingerprint": fingerprint,
         "versions_in": versions_in,
     }
-    before = log.last_success(step, fingerprint)
+    job.ledger.spending.step = step.name
+    # What a step has made of failed calls was taken out of its own table, on which it does not hang.
+    again = job.ledger.retry_failed and bool(step.tasks)
+    before = None if again else log.last_success(step, fingerprint)
     if before is None:
         # A step that runs finds its ids (plan_id, dedup_id) in the table: those of the unchanged steps before it must be there.
         log.flush()

@@ -11,11 +11,12 @@ import pyarrow as pa
 
 from etl.config import Config, LlmConfig
 from etl.errors import UserError
-from etl.ledger import engine_spec
+from etl.ledger import engine_spec, on_task_device
 from etl.preflight import check_endpoint
 from etl.sources import list_files
 from etl.tables import Tables, files_folder
 from udfs.embedding import EmbedSettings, embed_texts, load_model
+from udfs.engines import ChatRequest, EngineSpec, load_engine
 from udfs.engines.endpoints import probe_endpoint
 from udfs.storage import delete, read_bytes, write_new
 
@@ -93,13 +94,27 @@ def endpoint(spark: SparkSession, config: Config, model: str) -> str:
                 "set llm.endpoint to urls"
             )
         return "the stand-in teacher: placeholder answers, needs no key (llm.endpoint: urls for real ones)"
-    check_endpoint(config, model)
     llm: LlmConfig = config.llm
     spec = engine_spec(llm, llm.base_urls)
+    if llm.endpoint == "transformers":
+        return _in_workers(spark, spec, model)
+    check_endpoint(config, model)
     for host, problem in on_executors(spark, lambda: probe_endpoint(spec, model) or ""):
         if problem:
             raise UserError(f"llm endpoint, from an executor on {host}: {problem}")
     return f"{', '.join(llm.base_urls)} serves {model}, reached from driver and executors"
+
+
+def _in_workers(spark: SparkSession, spec: EngineSpec, model: str) -> str:
+    """Loads the model in an executor and lets it say one token."""
+    request = ChatRequest("check", model, ({"role": "user", "content": "Hello"},), {"max_tokens": 1})
+
+    def answer() -> str:
+        (result,) = load_engine(on_task_device(spec)).complete([request])
+        return f"{result.prompt_tokens} tokens read"
+
+    ((host, said), *_) = on_executors(spark, answer)
+    return f"{model} runs in a worker on {host}: {said}"
 
 
 def embedding_model(spark: SparkSession, config: Config) -> str:

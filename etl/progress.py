@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from udfs.progress import read_progress
+from udfs.progress import read_progress, troubles_in
 from udfs.storage import delete, list_files
 
 POLL_S = 2.0
+SHOWN_TROUBLES = 3
 Show = Callable[[str, int, int], None]
 
 
@@ -36,6 +38,7 @@ class Watch:
             self._clear()
 
     def _tell(self, what: str, total: int, done: threading.Event) -> None:
+        started = time.monotonic()
         while not done.wait(self._poll_s):
             try:
                 figures = read_progress(self._folder)
@@ -43,7 +46,11 @@ class Watch:
                 # A storage that does not answer now: the work itself will say so if it matters.
                 continue
             if figures:
-                self._show(words(what, figures), min(int(figures.get("done", 0)), total), total)
+                self._show(
+                    words(what, figures, total, time.monotonic() - started),
+                    min(int(figures.get("done", 0)), total),
+                    total,
+                )
 
     def _clear(self) -> None:
         for address in list_files(self._folder):
@@ -55,7 +62,21 @@ def silent(files: str) -> Watch:
     return Watch(files, lambda what, done, total: None)
 
 
-def words(what: str, figures: dict[str, float]) -> str:
-    """Words what is done and what went wrong or was paid, where there is any."""
-    failed, cost = int(figures.get("failed", 0)), figures.get("cost", 0.0)
-    return f"{what}{f', {failed:,} failed' if failed else ''}{f', cost {cost:,.2f}' if cost else ''}"
+def words(what: str, figures: dict[str, float], total: int, seconds: float) -> str:
+    """Words what is going on beside the rows that are done: requests in flight, tokens a second, money so far and at the end, and what went wrong."""
+    parts = [what]
+    if figures.get("in_flight"):
+        parts.append(f"{figures['in_flight']:,.0f} in flight")
+    if figures.get("tokens"):
+        parts.append(f"{figures['tokens'] / max(seconds, 1e-3):,.0f} tokens/s")
+    if figures.get("cost"):
+        whole = figures["cost"] * total / max(figures.get("done", 0), 1)
+        parts.append(f"cost {figures['cost']:,.2f} of about {whole:,.2f}")
+    if figures.get("failed"):
+        parts.append(f"{figures['failed']:,.0f} failed")
+    troubles = troubles_in(figures)
+    if troubles:
+        parts.append(
+            "tried again: " + ", ".join(f"{count:,} {kind}" for kind, count in [*troubles.items()][:SHOWN_TROUBLES])
+        )
+    return ", ".join(parts)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from etl.config import TablesConfig
 from etl.errors import InvariantError
@@ -13,6 +14,7 @@ from udfs.storage import absolute
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, Row, SparkSession
 
+Known = TypeVar("Known")
 # Commits that one write can bring with it.
 RECENT = 5
 # How Delta says that a table was never written, by path and by name.
@@ -26,6 +28,7 @@ class Tables:
         self.spark = spark
         self._where = where
         self._versions: dict[str, int] = {}
+        self._known: dict[str, tuple[int, Any]] = {}
         self.written: Counter[str] = Counter()
         # Absolute: Delta finds no table by a relative path, and a worker's current folder is not the driver's.
         self.root = absolute(where.warehouse or where.files or "").rstrip("/")
@@ -52,6 +55,14 @@ class Tables:
         if name not in self._versions:
             self._versions[name] = self._look_up(self.address(name))
         return self._versions[name]
+
+    def known(self, name: str, find: Callable[[], Known]) -> Known:
+        """Returns what `find` reads in the table `name` alone: looked up again only after the table has changed."""
+        version = self.version(name)
+        if self._known.get(name, (None, None))[0] != version:
+            self._known[name] = (version, find())
+        found: Known = self._known[name][1]
+        return found
 
     def _look_up(self, address: str) -> int:
         from pyspark.errors import AnalysisException
@@ -105,7 +116,8 @@ class Tables:
         """Writes rows, in the place of those that have their keys, in one commit; returns how many. `rows` come from `scratch`: MERGE reads them twice."""
         if rows.isEmpty():
             return 0
-        self._create(name)
+        if not self.exists(name):
+            return self._create(name, rows)
         self._conform(name, rows).createOrReplaceTempView("_boostqa_upsert")
         same = " AND ".join(f"t.`{c}` <=> s.`{c}`" for c in TABLES[name].key)
         self.spark.sql(
@@ -120,7 +132,11 @@ class Tables:
         return self._write(name, rows, "overwrite", {})
 
     def _write(self, name: str, rows: DataFrame, mode: str, options: dict[str, str]) -> int:
-        self._create(name)
+        if not self.exists(name):
+            if not options:
+                return self._create(name, rows)
+            # The commit that makes a table takes no `txnAppId`.
+            self._create(name, self.read(name))
         writer = self._conform(name, rows).write.format("delta").mode(mode).options(**options)
         if self._where.warehouse:
             writer.save(self._path(name))
@@ -128,15 +144,11 @@ class Tables:
             writer.saveAsTable(self.address(name))
         return self._rows_written(name)
 
-    def _create(self, name: str) -> None:
-        if self.exists(name):
-            return
-        table = TABLES[name]
-        comment = table.comment.replace("'", "")
-        self.spark.sql(
-            f"CREATE TABLE IF NOT EXISTS {self.address(name)} ({table.ddl()}) USING delta COMMENT '{comment}'"
-        )
-        self._versions[name] = self._look_up(self.address(name))
+    def _create(self, name: str, rows: DataFrame) -> int:
+        """Makes the table with its first rows, in one commit."""
+        writer = self._conform(name, rows).writeTo(self.address(name)).using("delta")
+        writer.tableProperty("comment", TABLES[name].comment).create()
+        return self._rows_written(name)
 
     def _conform(self, name: str, rows: DataFrame) -> DataFrame:
         from pyspark.sql import functions as F
@@ -148,8 +160,8 @@ class Tables:
         have = set(rows.columns)
         return rows.select(
             *[
-                (F.col(c).cast(kind) if c in have else F.lit(None).cast(kind)).alias(c)
-                for c, (kind, _) in wanted.items()
+                (F.col(c) if c in have else F.lit(None)).cast(kind).alias(c, metadata={"comment": comment})
+                for c, (kind, comment) in wanted.items()
             ]
         )
 
@@ -177,6 +189,14 @@ class Tables:
         self.spark.sql(f"MERGE INTO {self.address(name)} t USING _boostqa_delete s ON {same} WHEN MATCHED THEN DELETE")
         self.spark.catalog.dropTempView("_boostqa_delete")
         self._versions[name] = self._look_up(self.address(name))
+
+    def delete_where(self, name: str, condition: str) -> int:
+        """Deletes the rows that meet an SQL condition and returns how many; no commit when there are none."""
+        found = self.read(name).where(condition).count()
+        if found:
+            self.spark.sql(f"DELETE FROM {self.address(name)} WHERE {condition}")
+            self._versions[name] = self._look_up(self.address(name))
+        return found
 
     def scratch(self, name: str, rows: DataFrame) -> DataFrame:
         """Writes rows to a scratch folder and reads them back: what comes after can not run their plan again."""

@@ -161,7 +161,7 @@ def sample_run(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) ->
 
 @pytest.fixture(scope="session")
 def small(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Small:
-    """Runs the whole pipeline over the small corpus, once for all tests. Only for reading and copying."""
+    """Runs the pipeline over the small corpus as far as `refine`, once for all tests. Only for reading and copying."""
     from tests.etl.small import Small, small_config, small_corpus
     from tests.etl.tiny import run_steps
     from udfs.engines.teacher_process import start_teacher
@@ -173,7 +173,7 @@ def small(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Smal
         config = small_config(corpus, warehouse, teacher.base_url)
         run_steps(spark, config, last="plan")
         shutil.copytree(warehouse, folder / "planned")
-        run_steps(spark, config)
+        run_steps(spark, config, last="refine")
     return Small(corpus, folder / "planned", warehouse, config)
 
 

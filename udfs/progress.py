@@ -8,12 +8,14 @@ from __future__ import annotations
 import json
 import time
 import uuid
+from collections.abc import Mapping
 from contextlib import suppress
 
 from udfs.storage import list_files, read_bytes, write_over
 
 SUFFIX = ".json"
 EVERY_S = 3.0
+TROUBLE = "trouble: "
 
 
 class TaskProgress:
@@ -28,10 +30,35 @@ class TaskProgress:
     def add(self, **figures: float) -> None:
         """Adds to the figures by name. The storage sees them with the next call after `every_s`; where it can not be written, later or never."""
         _add(self._figures, figures)
+        self._write()
+
+    def put(self, figures: Mapping[str, float]) -> None:
+        """Sets figures that are told as they are now. The storage sees them as by `add`."""
+        self._figures.update(figures)
+        self._write()
+
+    def end(self) -> None:
+        """Writes the last figures at once; nothing is in flight any more."""
+        self._figures.pop("in_flight", None)
+        self._written_at = -self._every_s
+        self._write()
+
+    def _write(self) -> None:
         if time.monotonic() - self._written_at >= self._every_s:
             self._written_at = time.monotonic()
             with suppress(OSError):
                 write_over(self._address, json.dumps(self._figures).encode())
+
+
+def trouble_figures(troubles: Mapping[str, int]) -> dict[str, float]:
+    """Names counts of troubles by kind as figures."""
+    return {f"{TROUBLE}{kind}": count for kind, count in troubles.items()}
+
+
+def troubles_in(figures: Mapping[str, float]) -> dict[str, int]:
+    """Returns the counts of troubles by kind, the commonest first."""
+    found = {name.removeprefix(TROUBLE): int(count) for name, count in figures.items() if name.startswith(TROUBLE)}
+    return dict(sorted(found.items(), key=lambda item: (-item[1], item[0])))
 
 
 def read_progress(folder: str) -> dict[str, float]:

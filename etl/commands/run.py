@@ -21,6 +21,7 @@ def add(commands: Commands) -> None:
     """Declares `run`, and a command per step; `plan` is the dry run, so the step of that name is run by `run --steps plan`."""
     parser = commands.add_parser("run", help="run the pipeline, or a part of it")
     add_config(parser)
+    add_retry(parser)
     parser.add_argument("--steps", metavar="X,Y", help="only these steps")
     parser.add_argument("--from", dest="first", metavar="STEP", help="begin with this step")
     parser.add_argument("--to", dest="last", metavar="STEP", help="end with this step")
@@ -29,7 +30,15 @@ def add(commands: Commands) -> None:
         if name != "plan":
             one = commands.add_parser(name, description=f"Run the step {name} alone.")
             add_config(one)
+            add_retry(one)
             one.set_defaults(run=run, steps=name, first=None, last=None)
+
+
+def add_retry(parser: argparse.ArgumentParser) -> None:
+    """Adds --retry-failed."""
+    parser.add_argument(
+        "--retry-failed", action="store_true", help="ask the LLM calls that have failed for good once more"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -40,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
         screen.start("checking the inputs")
         check_before(config, steps)
         screen.start("starting Spark")
-        finished = run_pipeline(get_spark(), config, steps, screen)
+        finished = run_pipeline(get_spark(), config, steps, screen, args.retry_failed)
     if finished.figures is not None:
         sys.stderr.flush()
         print(summary(finished, config, args.conf, args.sets))

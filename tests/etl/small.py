@@ -28,7 +28,7 @@ WORKERS = 2
 
 @dataclass(frozen=True)
 class Small:
-    """The small corpus run to its end in `warehouse`; `planned` is a copy of what it was after `plan`."""
+    """The small corpus run to `refine` in `warehouse`; `planned` is a copy of what it was after `plan`."""
 
     corpus: Path
     planned: Path

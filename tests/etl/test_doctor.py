@@ -59,7 +59,7 @@ def test_each_broken_promise_is_one_line_with_what_to_do(scratch_tables: Callabl
         "curation: the kept document was itself dropped: 1 rows, such as gone. Run `curate` again.",
         "duplicates: the kept row was itself removed: 1 rows, such as d1.",
         "duplicates: the kept row does not exist: 1 rows, such as d2.",
-        "documents: its version is 1, but `steps` has recorded version 99.",
+        "documents: its version is 0, but `steps` has recorded version 99.",
         "1 segments of paid answers are not in llm_calls yet",
     ):
         assert any(words in problem for problem in problems), (words, problems)

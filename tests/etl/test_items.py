@@ -72,6 +72,7 @@ def test_two_seeds_with_one_cleaned_text_are_one_seed_of_a_draft(tables: Tables,
     assert [row["seed_id"] for row in current_drafts(tables, config).collect()] == ["a"]
 
 
+@pytest.mark.long
 def test_what_another_teacher_or_refiner_made_is_left_alone(tables: Tables, config: Config) -> None:
     put(tables, "documents", [document("d", TEXT)])
     put(tables, "curation", [kept("d")])

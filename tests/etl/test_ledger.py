@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +16,8 @@ from etl.asking import ask
 from etl.errors import BudgetStop, UserError
 from etl.ledger import Ledger, latest_calls
 from tests.etl.tiny import delta_versions, get, job_for, make_config
+from udfs.engines.teacher_faults import Faults
+from udfs.engines.teacher_process import start_teacher
 from udfs.requests import Asking
 from udfs.segments import write_segment
 from udfs.text import stable_id
@@ -43,10 +47,10 @@ def requests(tables: Tables, name: str, count: int) -> DataFrame:
     return frame(tables, *[request(f"{name}-{i}") for i in range(count)])
 
 
-def ledger(tables: Tables, teacher: Teacher, run_id: str = "run-1", **llm: Any) -> Ledger:
+def ledger(tables: Tables, teacher: Teacher, run_id: str = "run-1", retry_failed: bool = False, **llm: Any) -> Ledger:
     settings = {"endpoint": "urls", "base_urls": [teacher.base_url], "max_attempts": 1, **llm}
     config = make_config(tables.root, llm=settings)
-    return Ledger(tables, config.llm, run_id, lambda: list(config.llm.base_urls))
+    return Ledger(tables, config.llm, run_id, lambda: list(config.llm.base_urls), retry_failed=retry_failed)
 
 
 def sent(teacher: Teacher) -> int:
@@ -175,6 +179,94 @@ def test_the_last_attempt_of_a_request_counts(scratch_tables: Make, teacher: Tea
     assert [row["response"] for row in latest_calls(tables, asked.limit(1)).collect()] == ["better"]
 
 
+def test_many_requests_are_asked_in_waves_and_each_once(scratch_tables: Make, teacher: Teacher) -> None:
+    tables = scratch_tables()
+    rows = requests(tables, "waves", 40)
+    before = sent(teacher)
+    assert ledger(tables, teacher, wave_requests=10).ask(rows) == 40
+    assert sent(teacher) - before == 40
+    assert len(set(get(tables, "llm_calls", "request_id"))) == 40
+    commits = tables.spark.sql(f"DESCRIBE HISTORY {tables.address('llm_calls')}").where("operation = 'WRITE'").count()
+    assert 2 <= commits <= 4
+    assert [
+        path
+        for path in Path(tables.files).rglob("*")
+        if path.is_file() and path.suffix in (".parquet", ".json") and "scratch" not in path.parts
+    ] == []
+
+
+@pytest.mark.parametrize(
+    ("workers", "count"),
+    [
+        pytest.param(2, 600, id="as many as slots"),
+        pytest.param(4, 1600, id="more than slots", marks=pytest.mark.long),
+    ],
+)
+def test_the_bound_in_flight_is_kept_and_used(scratch_tables: Make, teacher: Teacher, workers: int, count: int) -> None:
+    tables, bound = scratch_tables(), 12
+    with start_teacher(Faults(latency_s=0.25)) as slow:
+        rows = requests(tables, f"flight-{workers}", count)
+        asking = ledger(tables, slow, workers=workers, max_in_flight=bound)
+        with ThreadPoolExecutor(1) as pool:
+            asked = pool.submit(asking.ask, rows)
+            before, after = steady_part(slow, count // 5, count * 4 // 5)
+            assert asked.result() == count
+        assert slow.stats()["peak_in_flight"] <= bound
+    seconds, flown = after[0] - before[0], after[1]["request_seconds"] - before[1]["request_seconds"]
+    assert flown / seconds >= 0.9 * bound
+
+
+def steady_part(teacher: Teacher, first: int, last: int) -> list[tuple[float, dict[str, Any]]]:
+    """When the server had seen so many requests, and what it said of itself then."""
+    seen = []
+    for count in (first, last):
+        while (said := teacher.stats())["requests"] < count:
+            time.sleep(0.02)
+        seen.append((time.monotonic(), said))
+    return seen
+
+
+def test_requests_of_one_seed_go_to_one_server(scratch_tables: Make, teacher: Teacher) -> None:
+    tables = scratch_tables()
+    with start_teacher() as other:
+        rows = [request(f"seed-{i}") | {"prefix": f"seed-{i // 8}"} for i in range(64)]
+        before = sent(teacher)
+        both = [teacher.base_url, other.base_url]
+        assert ledger(tables, teacher, base_urls=both).ask(frame(tables, *rows)) == 64
+        here, there = sent(teacher) - before, sent(other)
+    assert here + there == 64
+    assert here % 8 == there % 8 == 0
+    assert min(here, there) > 0
+
+
+def test_failed_calls_are_asked_once_more_when_that_is_wanted(scratch_tables: Make, teacher: Teacher) -> None:
+    tables = scratch_tables()
+    teacher.set_faults(error_500=1.0)
+    rows = requests(tables, "retry", 3)
+    ledger(tables, teacher).ask(rows)
+    retrying = ledger(tables, teacher, "run-2", retry_failed=True)
+    assert retrying.ask(rows) == 3
+    assert retrying.ask(rows) == 0, "what fails again has had its chance"
+    teacher.set_faults(error_500=0.0)
+    assert (
+        ledger(tables, teacher, "run-3", retry_failed=True).ask(rows.unionByName(requests(tables, "retry-new", 1))) == 4
+    )
+    assert ledger(tables, teacher, "run-4", retry_failed=True).ask(rows) == 0
+    assert sorted(get(tables, "llm_calls", "attempt")) == [0, 0, 0, 0, 1, 1, 1, 2, 2, 2]
+    assert {row["status"] for row in latest_calls(tables, rows).collect()} == {"ok"}
+
+
+def test_an_outage_stops_the_run_and_fails_no_row(scratch_tables: Make, teacher: Teacher) -> None:
+    tables = scratch_tables()
+    teacher.set_faults(error_500=1.0)
+    rows = requests(tables, "outage", 60)
+    with pytest.raises(UserError, match=r"20 requests in a row got no answer: gave up after 1 try; the last: HTTP 500"):
+        ledger(tables, teacher, workers=1).ask(rows)
+    assert get(tables, "llm_calls", "request_id") == []
+    teacher.set_faults(error_500=0.0)
+    assert ledger(tables, teacher).ask(rows) == 60
+
+
 PRICES = {"stand-in": {"prompt": 1_000.0, "completion": 1_000.0}}
 
 
@@ -205,6 +297,30 @@ def test_a_budget_is_a_ceiling_and_a_larger_one_pays_only_the_rest(
     larger = dict.fromkeys(budget, 1000000)
     assert ledger(tables, teacher, "run-2", budget=larger, prices=PRICES).ask(rows) == 12 - paid
     assert sent(teacher) - before == 12
+
+
+def test_a_step_has_a_ceiling_of_its_own_within_that_of_the_run(scratch_tables: Make, teacher: Teacher) -> None:
+    tables = scratch_tables()
+    asking = ledger(tables, teacher, budget={"max_requests": 9, "steps": {"refine": {"max_requests": 4}}})
+    asking.spending.step = "synthesize"
+    assert asking.ask(requests(tables, "first", 3)) == 3
+    asking.spending.step = "refine"
+    with pytest.raises(BudgetStop, match=r"7 requests, .* 6 requests left"):
+        asking.ask(requests(tables, "second", 10))
+    asking.spending.step = "synthesize"
+    with pytest.raises(BudgetStop, match=r"9 requests, .* 8 requests left"):
+        asking.ask(requests(tables, "third", 10))
+
+
+def test_a_budget_is_used_to_its_end(scratch_tables: Make, teacher: Teacher) -> None:
+    """What answers leave of their worst case is spent on the next: a run stops when not even one more request fits."""
+    tables = scratch_tables()
+    largest = 50 + len("ledger: whole-99") + 60
+    budget = {"max_tokens": 40 * largest}
+    asking = ledger(tables, teacher, budget=budget)
+    with pytest.raises(BudgetStop):
+        asking.ask(requests(tables, "whole", 400))
+    assert budget["max_tokens"] - largest < asking.spending.total.tokens <= budget["max_tokens"]
 
 
 def test_tries_count_against_the_budget(scratch_tables: Make, teacher: Teacher) -> None:

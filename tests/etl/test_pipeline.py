@@ -1,4 +1,4 @@
-"""A small corpus run again and again: what has changed is paid for, nothing else, and a killed run loses nothing."""
+"""A run that is run again: what has changed is paid for, nothing else, and a killed run loses nothing."""
 
 from __future__ import annotations
 
@@ -11,22 +11,25 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from etl.config import load_config
 from etl.errors import UserError
 from etl.pipeline import NAMES, chosen_steps
 from etl.tables import Tables
+from tests.etl.processes import kill_session
 from tests.etl.small import WORKERS, small_config
-from tests.etl.tiny import ROOT, delta_versions, get, outcome_of, run_steps, take_interrupts, write_jsonl
+from tests.etl.tiny import ROOT, delta_versions, get, outcome_of, run_steps, take_interrupts, values
 from udfs.engines.teacher_process import Teacher, start_teacher
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
+    from etl.config import Config
+    from tests.conftest import SampleRun
     from tests.etl.small import Small
 
 TABLES_OF_IDS = {"documents": "doc_id", "drafts": "draft_id", "refinements": "qa_id"}
@@ -45,13 +48,20 @@ def calls_by_task(tables: Tables) -> Counter[str]:
     return Counter(get(tables, "llm_calls", "task"))
 
 
+def copied(run: SampleRun, folder: Path, teacher: Teacher, **sections: Any) -> Config:
+    """A copy of the samples' warehouse, and its settings with a teacher that counts."""
+    shutil.copytree(run.warehouse, folder / "warehouse")
+    llm = {"endpoint": "urls", "base_urls": [teacher.base_url], **sections.pop("llm", {})}
+    changed = {"tables": {"warehouse": f"{folder}/warehouse"}, "mlflow": {"enabled": False}, "llm": llm, **sections}
+    return load_config("conf/local.yaml", [f"{name}={json.dumps(value)}" for name, value in changed.items()])
+
+
 def test_another_refine_setting_pays_for_refining_alone(
-    spark: SparkSession, small: Small, teacher: Teacher, tmp_path: Path
+    spark: SparkSession, sample_run: SampleRun, teacher: Teacher, tmp_path: Path
 ) -> None:
-    shutil.copytree(small.warehouse, tmp_path / "warehouse")
-    params = {**small.config.refine.params, "temperature": 0.35}
-    config = small_config(small.corpus, tmp_path / "warehouse", teacher.base_url, refine={"params": params})
-    before = calls_by_task(small.tables(spark))
+    params = {**sample_run.config.refine.params, "temperature": 0.35}
+    config = copied(sample_run, tmp_path, teacher, refine={"params": params})
+    before = calls_by_task(sample_run.tables)
     sent = teacher.stats()["requests"]
     finished, _ = run_steps(spark, config, last="refine")
     tables = Tables(spark, config.tables)
@@ -61,16 +71,15 @@ def test_another_refine_setting_pays_for_refining_alone(
     others = [ran.status for ran in finished.steps if ran.step not in ("ingest", "refine")]
     assert set(others) == {"unchanged"}
     # The old answers are still there beside the new ones.
-    assert set(get(tables, "refinements", "qa_id")) > set(get(small.tables(spark), "refinements", "qa_id"))
+    assert set(get(tables, "refinements", "qa_id")) > {row["qa_id"] for row in sample_run.rows("refinements")}
 
 
 def test_another_model_is_asked_and_not_taken_as_unchanged(
-    spark: SparkSession, small: Small, teacher: Teacher, tmp_path: Path
+    spark: SparkSession, sample_run: SampleRun, teacher: Teacher, tmp_path: Path
 ) -> None:
-    shutil.copytree(small.warehouse, tmp_path / "warehouse")
-    models = {**small.config.llm.models.model_dump(), "refiner": "gpt-none"}
-    config = small_config(small.corpus, tmp_path / "warehouse", teacher.base_url, llm={"models": models})
-    before = delta_versions(small.tables(spark))
+    models = {**sample_run.config.llm.models.model_dump(), "refiner": "gpt-none"}
+    config = copied(sample_run, tmp_path, teacher, llm={"models": models})
+    before = delta_versions(sample_run.tables)
     with pytest.raises(UserError, match=r"gpt-none.*does not exist"):
         run_steps(spark, config, "refine")
     tables = Tables(spark, config.tables)
@@ -83,47 +92,53 @@ def test_another_model_is_asked_and_not_taken_as_unchanged(
     assert not Path(tables.files, "lock.json").exists()
 
 
+@pytest.mark.long
 def test_a_seed_that_changed_is_not_paid_for_with_the_drafts_of_its_old_text(
-    spark: SparkSession, small: Small, teacher: Teacher, tmp_path: Path
+    spark: SparkSession, sample_run: SampleRun, teacher: Teacher, tmp_path: Path
 ) -> None:
-    shutil.copytree(small.warehouse, tmp_path / "warehouse")
-    shutil.copytree(small.corpus, tmp_path / "corpus")
-    rows = [json.loads(line) for line in (tmp_path / "corpus/passages.jsonl").read_text("utf-8").splitlines()[:-1]]
-    rows[0]["body"] += " Mercury, which is denser still, is poured and not carried."
-    write_jsonl(tmp_path / "corpus/passages.jsonl", rows)
-    config = small_config(tmp_path / "corpus", tmp_path / "warehouse", teacher.base_url)
-    documents = get(small.tables(spark), "documents", "doc_id")
+    shutil.copytree("samples", tmp_path / "samples")
+    changed = tmp_path / "samples/corpus/science/science.jsonl"
+    first, *others = changed.read_text("utf-8").splitlines()
+    record = json.loads(first)
+    record["body"] += " Mercury, which is denser still, is poured and not carried."
+    changed.write_text("\n".join([json.dumps(record), *others]), "utf-8")
+    sources = [source.model_dump(mode="json") for source in sample_run.config.sources]
+    config = copied(sample_run, tmp_path, teacher, sources=[s | {"path": f"{tmp_path}/{s['path']}"} for s in sources])
+    documents = {row["doc_id"] for row in sample_run.rows("documents")}
     sent = teacher.stats()["requests"]
     finished, _ = run_steps(spark, config, "ingest,curate,refine")
     tables = Tables(spark, config.tables)
-    assert get(tables, "documents", "doc_id") == documents
-    assert len(get(tables, "documents", "doc_id")) == len(set(documents))
+    found = get(tables, "documents", "doc_id")
+    assert (set(found), len(found)) == (documents, len(documents))
     assert outcome_of(finished, "refine").outcome.figures.get("new_refinements", 0) == 0
     assert teacher.stats()["requests"] == sent
 
 
-def in_session(session: int) -> list[int]:
-    """The processes of a session: Spark's workers leave the process group, but not the session."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                fields = (entry / "stat").read_text().rsplit(")", 1)[1].split()
-            except OSError:
-                continue
-            if int(fields[3]) == session and fields[0] != "Z":
-                found.append(int(entry.name))
-    return found
+def test_what_was_made_of_failed_calls_is_made_again_when_they_are_retried(
+    spark: SparkSession, sample_run: SampleRun, teacher: Teacher, tmp_path: Path
+) -> None:
+    params = {**sample_run.config.refine.params, "temperature": 0.65}
+    config = copied(sample_run, tmp_path, teacher, refine={"params": params}, llm={"max_attempts": 1})
+    teacher.set_faults(error_500=0.3)
+    run_steps(spark, config, "refine")
+    tables = Tables(spark, config.tables)
+    failed = set(values(tables.read("llm_calls").where("status = 'failed'"), "request_id"))
+    assert len(failed) > 50
+    teacher.set_faults(error_500=0.0)
+    sent = teacher.stats()["requests"]
+    finished, lines = run_steps(spark, config, "refine")
+    assert (outcome_of(finished, "refine").status, teacher.stats()["requests"]) == ("unchanged", sent)
+    finished, lines = run_steps(spark, config, "refine", retry_failed=True)
+    assert teacher.stats()["requests"] - sent == len(failed)
+    assert any("rows of failed calls taken out" in line for line in lines)
+    tables = Tables(spark, config.tables)
+    made = tables.read("refinements").where(f"recipe_id NOT IN ({quoted(sample_run.rows('refinements'), 'recipe_id')})")
+    assert "llm_unusable" not in values(made.where("reason IS NOT NULL"), "reason")
+    assert len(values(made, "draft_id")) == len(set(values(made, "draft_id"))) == len(sample_run.rows("refinements"))
 
 
-def kill_session(session: int) -> None:
-    deadline = time.monotonic() + 60
-    while members := in_session(session):
-        assert time.monotonic() < deadline
-        for member in members:
-            with suppress(ProcessLookupError):
-                os.kill(member, signal.SIGKILL)
-        time.sleep(0.05)
+def quoted(rows: list[dict[str, Any]], column: str) -> str:
+    return ", ".join(repr(value) for value in sorted({row[column] for row in rows}))
 
 
 @pytest.fixture
@@ -148,7 +163,8 @@ def interrupted(process: subprocess.Popen[bytes], log: Path) -> None:
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds the processes to kill in /proc")
-@pytest.mark.parametrize("stop", [killed, pytest.param(interrupted, marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("stop", [killed, interrupted])
 def test_a_stopped_run_goes_on_and_pays_at_most_what_was_in_flight_again(
     spark: SparkSession, small: Small, slow_teacher: Teacher, tmp_path: Path, stop: Callable[..., None]
 ) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from etl.progress import Watch, words
-from udfs.progress import TaskProgress
+from udfs.progress import TaskProgress, trouble_figures
 
 Shown = list[tuple[str, int, int]]
 
@@ -52,6 +52,10 @@ def test_an_error_of_the_work_comes_through(tmp_path: Path) -> None:
         raise ZeroDivisionError
 
 
-def test_money_and_failures_are_told_where_there_are_any() -> None:
-    assert words("asking", {"done": 5}) == "asking"
-    assert words("asking", {"done": 5, "failed": 2, "cost": 1234.5}) == "asking, 2 failed, cost 1,234.50"
+def test_the_state_of_a_wave_is_told_in_one_line() -> None:
+    assert words("asking", {"done": 5}, 10, 2.0) == "asking"
+    figures = {"done": 5, "failed": 2, "cost": 1234.5, "tokens": 9000, "in_flight": 32}
+    figures |= trouble_figures({"HTTP 500": 3, "HTTP 429": 40})
+    assert words("asking", figures, 10, 2.0) == (
+        "asking, 32 in flight, 4,500 tokens/s, cost 1,234.50 of about 2,469.00, 2 failed, tried again: 40 HTTP 429, 3 HTTP 500"
+    )

@@ -53,6 +53,7 @@ def test_a_table_that_only_grows_is_taken_as_it_is(spark: SparkSession, warehous
     assert [run_with(spark, config, [step]) for config in configs] == [["done"], ["done"], ["unchanged"]]
 
 
+@pytest.mark.long
 def test_a_step_finds_the_ids_of_the_unchanged_steps_before_it(spark: SparkSession, warehouse: Path) -> None:
     seen: list[str | None] = []
 

@@ -29,7 +29,7 @@ from udfs.embedding import to_binary
 from udfs.text import text_hash
 
 if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
+    from pyspark.sql import DataFrame, SparkSession
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT.parent / "shared" / "data"
@@ -66,12 +66,16 @@ def write_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> Path:
 
 
 def run_steps(
-    spark: SparkSession, config: Config, steps: str | None = None, last: str | None = None
+    spark: SparkSession,
+    config: Config,
+    steps: str | None = None,
+    last: str | None = None,
+    retry_failed: bool = False,
 ) -> tuple[Finished, list[str]]:
     """Runs the pipeline, or the named steps, or those up to `last`; returns the run and the lines on the screen."""
     shown = StringIO()
     screen = Screen(Console(file=shown, width=200))
-    finished = run_pipeline(spark, config, chosen_steps(steps, None, last), screen)
+    finished = run_pipeline(spark, config, chosen_steps(steps, None, last), screen, retry_failed)
     return finished, shown.getvalue().splitlines()
 
 
@@ -123,9 +127,13 @@ def remember(tables: Tables, **ids: str) -> None:
 
 
 def get(tables: Tables, name: str, *columns: str) -> list[Any]:
+    """The values of one column of a table, or tuples of several, sorted."""
+    return values(tables.read(name), *columns)
+
+
+def values(rows: DataFrame, *columns: str) -> list[Any]:
     """The values of one column, or tuples of several, sorted."""
-    rows = tables.read(name).select(*columns).collect()
-    return sorted(row[0] if len(columns) == 1 else tuple(row) for row in rows)
+    return sorted(row[0] if len(columns) == 1 else tuple(row) for row in rows.select(*columns).collect())
 
 
 def delta_versions(tables: Tables) -> dict[str, int]:

@@ -9,7 +9,10 @@ from udfs.engines.protocol import ChatRequest, ChatResult, Engine, EngineSpec, F
 __all__ = ["ChatRequest", "ChatResult", "Engine", "EngineSpec", "FatalEngineError", "Message", "load_engine"]
 
 # Modules are named, not imported: a worker pays only for the client that it uses.
-KINDS = {"openai": ("udfs.engines.openai_compatible", "OpenAIEngine")}
+KINDS = {
+    "openai": ("udfs.engines.openai_compatible", "OpenAIEngine"),
+    "transformers": ("udfs.engines.transformers_engine", "TransformersEngine"),
+}
 
 _engines: dict[EngineSpec, Engine] = {}
 

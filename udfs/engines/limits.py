@@ -11,23 +11,30 @@ class AdaptiveLimit:
     """A bound on requests in flight that feels its way: up while the server answers, halved when it is overloaded.
 
     It starts at a quarter of `maximum`. Until the first overload each answer adds one (slow start), after it one answer
-    adds 1/16 of the maximum divided by the limit, so a whole round of answers adds 1/16. It never leaves 1..maximum.
+    adds 1/16 of the maximum divided by the limit, so a whole round of answers adds 1/16. It never leaves 1..maximum, and a
+    maximum of 0 is a pause.
     """
 
     def __init__(self, maximum: int) -> None:
-        if maximum < 1:
+        if maximum < 0:
             raise ValueError(f"max_in_flight is {maximum}; it must be at least 1")
         self.maximum = maximum
         self.in_flight = 0
-        self._limit = float(max(1, maximum // 4))
-        self._step = max(1.0, maximum / 16)
+        self._limit = max(1.0, float(maximum // 4))
         self._epoch = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
 
     @property
     def limit(self) -> int:
         """Requests that may be in flight now."""
-        return int(self._limit)
+        return min(int(self._limit), self.maximum)
+
+    def resize(self, maximum: int) -> None:
+        """Sets another maximum; 0 pauses. Requests that are out already stay out: wait until `in_flight` has come down."""
+        if self.maximum == 0:
+            self._limit = max(self._limit, float(maximum // 4))
+        self.maximum = maximum
+        self._wake()
 
     async def acquire(self) -> int:
         """Waits for a free place and takes it. Returns the epoch to hand to `overloaded`."""
@@ -49,8 +56,8 @@ class AdaptiveLimit:
 
     def answered(self) -> None:
         """Tells that the server answered in good health."""
-        rise = 1.0 if self._epoch == 0 else self._step / self._limit
-        self._limit = min(float(self.maximum), self._limit + rise)
+        rise = 1.0 if self._epoch == 0 else max(1.0, self.maximum / 16) / self._limit
+        self._limit = max(1.0, min(float(self.maximum), self._limit + rise))
         self._wake()
 
     def overloaded(self, epoch: int) -> None:
@@ -73,10 +80,14 @@ class Pace:
     bound.
     """
 
-    def __init__(self, per_minute: int, clock: Callable[[], float]) -> None:
+    def __init__(self, per_minute: float, clock: Callable[[], float]) -> None:
         self._seconds_each = 60.0 / per_minute if per_minute else 0.0
         self._clock = clock
         self._next = clock()
+
+    def change(self, per_minute: float) -> None:
+        """Sets another pace for what starts from now on."""
+        self._seconds_each = 60.0 / per_minute if per_minute else 0.0
 
     async def wait(self, amount: float = 1.0) -> None:
         """Takes `amount` units and sleeps until their turn."""

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import time
+import zlib
 from collections.abc import AsyncGenerator, Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from udfs.engines.blocking import run_blocking
+from udfs.engines.bounds import Bounds
 from udfs.engines.endpoints import check_urls, hide_key, make_client, read_key, refusal_of, transport_reason
-from udfs.engines.limits import AdaptiveLimit, Balancer, Pace
+from udfs.engines.limits import Balancer
 from udfs.engines.protocol import ChatRequest, ChatResult, EngineSpec, FatalEngineError
+from udfs.engines.purse import Amount
 from udfs.engines.retries import Action, Backoff, Refusal, Verdict, judge
-from udfs.engines.wire import Reply, read_reply, request_body, worst_tokens
+from udfs.engines.wire import Reply, read_reply, request_body
 
 REST_S = 5.0  # how long an address with nobody behind it is left alone
+GAVE_UP = "gave up"
+OUTAGE_ROWS = 20  # so many requests given up, and none answered in between, are no longer the fault of the requests
+REFUSED = Amount(requests=1)  # a server that turns a request away has not worked on it
 
 
 class OpenAIEngine:
@@ -40,29 +47,37 @@ class OpenAIEngine:
 
         return run_blocking(collect())
 
-    async def stream(self, requests: Iterable[ChatRequest]) -> AsyncGenerator[ChatResult, None]:
+    async def stream(
+        self, requests: Iterable[ChatRequest], bounds: Bounds | None = None
+    ) -> AsyncGenerator[ChatResult, None]:
         """Yields each result as soon as it is there, and takes requests from the iterable only as places become free.
 
-        Raises FatalEngineError when no request can succeed; answers that were on their way are yielded before.
+        Ends early when the budget in `bounds` is used up. Raises FatalEngineError when no request can succeed; answers
+        that were on their way are yielded before.
         """
-        session = _Session(self.spec, self._key, self._backoff, self._plain_models)
+        session = _Session(self.spec, self._key, self._backoff, self._plain_models, bounds or Bounds(self.spec))
         source = iter(requests)
-        finished: asyncio.Queue[asyncio.Task[ChatResult]] = asyncio.Queue()
+        # None wakes the loop where there are more places now.
+        finished: asyncio.Queue[asyncio.Task[ChatResult] | None] = asyncio.Queue()
+        session.bounds.on_change = partial(finished.put_nowait, None)
         running: set[asyncio.Task[ChatResult]] = set()
         try:
             while True:
-                if session.fatal:
+                if session.over:
                     session.drop_waiting(running)
-                for request in _take(source, 0 if session.fatal else session.look_ahead - len(running)):
+                for request in _take(source, 0 if session.over else session.look_ahead - len(running)):
                     task = asyncio.create_task(session.answer(request))
                     task.add_done_callback(finished.put_nowait)
                     running.add(task)
                 if not running:
                     break
-                task = await finished.get()
-                running.discard(task)
-                if not task.cancelled() and not isinstance(task.exception(), FatalEngineError):
-                    yield task.result()
+                done = await finished.get()
+                if done is not None:
+                    running.discard(done)
+                    for result in session.results(done):
+                        yield result
+            for result in session.last_results():
+                yield result
         finally:
             for task in running:
                 task.cancel()
@@ -85,6 +100,8 @@ class _Progress:
     latency_s: float = 0.0
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    bad_answers: int = 0
+    used: Amount = field(default_factory=Amount)  # what the last try counts against the budget
     reply: Reply = field(default_factory=Reply)
 
     def result(self, error: str = "") -> ChatResult:
@@ -104,22 +121,62 @@ class _Progress:
         )
 
 
+class _Unasked(Exception):
+    """The budget has nothing left for this request."""
+
+
 class _Session:
     """The connections and bounds of one `stream` call; they belong to its event loop."""
 
-    def __init__(self, spec: EngineSpec, key: str, backoff: Backoff, plain_models: set[str]) -> None:
+    def __init__(self, spec: EngineSpec, key: str, backoff: Backoff, plain_models: set[str], bounds: Bounds) -> None:
         self.fatal = ""
-        self.look_ahead = 2 * spec.max_in_flight  # those that wait for their next try must not leave places empty
+        self.bounds = bounds
+        self._given_up: list[ChatResult] = []
         self._spec = spec
         self._key = key
         self._backoff = backoff
         self._plain_models = plain_models
         self._clients = [make_client(url, key, spec.request_timeout_s) for url in spec.base_urls]
-        self._limit = AdaptiveLimit(spec.max_in_flight)
-        self._balancer = Balancer(len(self._clients), time.monotonic)
-        self._requests, self._tokens = Pace(spec.rpm, time.monotonic), Pace(spec.tpm, time.monotonic)
+        self._balancer = Balancer(len(self._clients), time.monotonic, prefer=self._home)
         self._last_contact = float("-inf")
         self._sending: set[asyncio.Task[ChatResult] | None] = set()
+
+    @property
+    def over(self) -> bool:
+        """Tells that no more requests may go out."""
+        return bool(self.fatal) or self.bounds.purse.empty
+
+    @property
+    def look_ahead(self) -> int:
+        """Requests to have at hand: those that wait for their next try must not leave places empty."""
+        return max(1, 2 * self.bounds.places)
+
+    def _home(self, prefix: str) -> int | None:
+        return zlib.crc32(prefix.encode()) % len(self._clients) if prefix else None
+
+    def results(self, task: asyncio.Task[ChatResult]) -> list[ChatResult]:
+        """Returns what can be told now that a request is done with.
+
+        One that was given up is held back until another is answered: where nothing is answered any more, the run stops,
+        and none of them has failed for good.
+        """
+        if task.cancelled() or isinstance(task.exception(), FatalEngineError | _Unasked):
+            return []
+        result = task.result()
+        if result.error.startswith(GAVE_UP):
+            self._given_up.append(result)
+            if len(self._given_up) >= OUTAGE_ROWS and not self.fatal:
+                self.fatal = f"{len(self._given_up)} requests in a row got no answer: {result.error}"
+            return []
+        return [*self._take_given_up(), result]
+
+    def last_results(self) -> list[ChatResult]:
+        """Returns those that were held back when all else is done."""
+        return [] if self.fatal else self._take_given_up()
+
+    def _take_given_up(self) -> list[ChatResult]:
+        held, self._given_up = self._given_up, []
+        return held
 
     def drop_waiting(self, tasks: Iterable[asyncio.Task[ChatResult]]) -> None:
         """Cancels the requests that are not at a server now; the others may be paid already, so they go on."""
@@ -155,18 +212,37 @@ class _Session:
     def _gave_up(self, progress: _Progress, wait: float) -> str:
         tries = "1 try" if progress.attempts == 1 else f"{progress.attempts} tries"
         if progress.attempts >= self._spec.max_attempts:
-            return f"gave up after {tries}"
+            return f"{GAVE_UP} after {tries}"
         if time.monotonic() + wait - progress.started > self._spec.deadline_s:
-            return f"the deadline of {self._spec.deadline_s:g} s leaves no time for more than {tries}"
+            return f"{GAVE_UP}: the deadline of {self._spec.deadline_s:g} s leaves no time for more than {tries}"
         return ""
 
     async def _ask(self, progress: _Progress) -> Verdict | None:
-        """Sends one HTTP request in its place under the bounds. Returns None for a usable answer."""
-        reserved = worst_tokens(progress.request)
-        await self._requests.wait()
-        await self._tokens.wait(reserved)
-        epoch = await self._limit.acquire()
-        server = self._balancer.take()
+        """Sends one HTTP request in its place under the bounds. Returns None for a usable answer; raises _Unasked where the budget has no room."""
+        request, bounds = progress.request, self.bounds
+        worst = bounds.worst(request)
+        epoch = await bounds.enter(worst.tokens)
+        progress.used = Amount()
+        try:
+            if not await bounds.purse.reserve(worst):
+                raise _Unasked
+            try:
+                # From here on it may be paid, whatever comes back.
+                progress.used = worst
+                verdict = await self._send_to(self._balancer.take(request.prefix), progress)
+            finally:
+                bounds.purse.settle(worst, progress.used)
+        finally:
+            bounds.leave(worst.tokens, progress.used.tokens)
+        if verdict is None:
+            bounds.limit.answered()
+            return None
+        bounds.troubles[verdict.reason.partition(":")[0]] += 1
+        if verdict.overloaded:
+            bounds.limit.overloaded(epoch)
+        return verdict
+
+    async def _send_to(self, server: int, progress: _Progress) -> Verdict | None:
         task = asyncio.current_task()
         self._sending.add(task)
         try:
@@ -174,12 +250,6 @@ class _Session:
         finally:
             self._sending.discard(task)
             self._balancer.give(server)
-            self._limit.release()
-        self._tokens.settle(reserved, progress.reply.prompt_tokens + progress.reply.completion_tokens)
-        if verdict is None:
-            self._limit.answered()
-        elif verdict.overloaded:
-            self._limit.overloaded(epoch)
         if verdict is not None and verdict.away:
             self._balancer.rest(server, REST_S)
         return verdict
@@ -199,13 +269,17 @@ class _Session:
             raw = await asyncio.wait_for(post, max(timeout, 0.001))
         except APIStatusError as error:
             self._last_contact = time.monotonic()
+            if error.status_code < 500:
+                progress.used = REFUSED
             return self._refused(refusal_of(error, self._key), server, request, structured)
         except (APIConnectionError, asyncio.TimeoutError) as error:
             return self._broken(error, progress, server)
         finally:
             progress.latency_s = time.monotonic() - sent
         self._last_contact = time.monotonic()
-        return _read(progress, raw, self._key)
+        verdict = _read(progress, raw, self._key, self._spec.bad_answers)
+        progress.used = self.bounds.used(request.model, progress.reply, progress.used)
+        return verdict
 
     def _refused(self, refusal: Refusal, server: int, request: ChatRequest, structured: bool) -> Verdict:
         verdict = judge(refusal, structured)
@@ -228,13 +302,18 @@ class _Session:
         return Verdict(Action.RETRY, reason, away=unreachable)
 
 
-def _read(progress: _Progress, raw: bytes, key: str) -> Verdict | None:
-    progress.reply = read_reply(raw)
-    progress.prompt_tokens += progress.reply.prompt_tokens
-    progress.completion_tokens += progress.reply.completion_tokens
-    if not progress.reply.problem:
+def _read(progress: _Progress, raw: bytes, key: str, bad_answers: int) -> Verdict | None:
+    progress.reply = reply = read_reply(raw)
+    progress.prompt_tokens += reply.prompt_tokens
+    progress.completion_tokens += reply.completion_tokens
+    if reply.problem:
+        return Verdict(Action.FAIL_ROW if reply.final else Action.RETRY, hide_key(reply.problem, key))
+    check = progress.request.check
+    wrong = check(reply.response) if check and reply.finish_reason != "length" else ""
+    if not wrong or progress.bad_answers >= bad_answers:
         return None
-    return Verdict(Action.FAIL_ROW if progress.reply.final else Action.RETRY, hide_key(progress.reply.problem, key))
+    progress.bad_answers += 1
+    return Verdict(Action.RETRY, f"unusable answer: {wrong}")
 
 
 def _take(source: Iterator[ChatRequest], count: int) -> Iterator[ChatRequest]:

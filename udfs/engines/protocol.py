@@ -6,9 +6,12 @@ long as the worker.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from udfs.engines.bounds import Bounds
 
 Message = dict[str, str]
 
@@ -18,7 +21,9 @@ class ChatRequest:
     """One question to a model. `request_id` is the ledger's key and also names the row in every log line.
 
     `params` are sampling parameters as the OpenAI API names them (`temperature`, `max_tokens`, ...); `json_schema` asks
-    for structured output where the server has it.
+    for structured output where the server has it. Requests of one `prefix` (a seed) go to the same server, whose cache
+    then knows their beginning. `check` says what is wrong with an answer's text ("" for a good one): a bad one is asked
+    for again a few times.
     """
 
     request_id: str
@@ -26,6 +31,8 @@ class ChatRequest:
     messages: tuple[Message, ...]
     params: Mapping[str, Any] = field(default_factory=dict)
     json_schema: Mapping[str, Any] | None = None
+    prefix: str = ""
+    check: Callable[[str], str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +62,10 @@ class EngineSpec:
     """How to make an engine: small, picklable, without secrets (the key is read from the environment variable
     `api_key_env` in the worker).
 
-    `max_in_flight`, `rpm` and `tpm` are this worker's share of the run's global bounds; 0 means no limit for the two
-    rates. `request_timeout_s` bounds one HTTP request, `deadline_s` all tries of one request together.
+    `max_in_flight`, `rpm` and `tpm` are the run's global bounds, of which `Bounds` gives a worker its share; 0 means no
+    limit for the two rates. `request_timeout_s` bounds one HTTP request, `deadline_s` all tries of one request together;
+    `bad_answers` is how often an answer that fails its request's `check` is asked for again. `device` (auto, cpu,
+    cuda:0) and `batch_size` are for engines inside the worker.
     """
 
     kind: str = "openai"
@@ -68,6 +77,9 @@ class EngineSpec:
     request_timeout_s: float = 120.0
     deadline_s: float = 600.0
     max_attempts: int = 6
+    bad_answers: int = 2
+    device: str = "auto"
+    batch_size: int = 8
 
 
 class FatalEngineError(RuntimeError):
@@ -82,8 +94,12 @@ class Engine(Protocol):
     def complete(self, requests: list[ChatRequest]) -> list[ChatResult]:
         """Answers all requests; one result per request. Raises FatalEngineError when no request can succeed."""
 
-    def stream(self, requests: Iterable[ChatRequest]) -> AsyncIterator[ChatResult]:
-        """Yields each result as soon as it is there. Raises FatalEngineError when no request can succeed."""
+    def stream(self, requests: Iterable[ChatRequest], bounds: Bounds | None = None) -> AsyncIterator[ChatResult]:
+        """Yields each result as soon as it is there, within `bounds` (without them: those of the spec, and no budget).
+
+        Ends early, with requests left unasked, when `bounds.purse` is empty. Raises FatalEngineError when no request
+        can succeed.
+        """
 
     def close(self) -> None:
         """Releases connections or memory. Safe to call twice."""

@@ -17,6 +17,7 @@ import json
 import os
 import signal
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -39,6 +40,8 @@ class TeacherServer:
     def __init__(self, faults: Faults) -> None:
         self.faults = faults
         self.in_flight = self.peak_in_flight = 0
+        self.request_seconds = 0.0
+        self._changed_at = time.monotonic()
         self.seen: Counter[bytes] = Counter()
         self.statuses: Counter[str] = Counter()
 
@@ -57,13 +60,18 @@ class TeacherServer:
         return web.json_response({"status": "ok", "model": MODEL})
 
     async def stats(self, request: web.Request) -> web.Response:
-        """Counts of chat requests since the start: all, different bodies, now and at most in flight, by outcome."""
+        """Counts of chat requests since the start: all, different bodies, now and at most in flight, by outcome.
+
+        `request_seconds` is the seconds that all requests spent here: divided by the time that passed, the mean in flight.
+        """
+        self._move(0)
         return web.json_response(
             {
                 "requests": self.seen.total(),
                 "unique": len(self.seen),
                 "in_flight": self.in_flight,
                 "peak_in_flight": self.peak_in_flight,
+                "request_seconds": self.request_seconds,
                 "outcomes": dict(self.statuses),
             }
         )
@@ -89,14 +97,20 @@ class TeacherServer:
         digest = hashlib.sha256(raw).digest()[:16]
         seen = self.seen[digest]
         self.seen[digest] += 1
-        self.in_flight += 1
-        self.peak_in_flight = max(self.peak_in_flight, self.in_flight)
+        self._move(1)
         try:
             outcome, response = await self._respond(request, raw, seen)
         finally:
-            self.in_flight -= 1
+            self._move(-1)
         self.statuses[outcome] += 1
         return response
+
+    def _move(self, change: int) -> None:
+        now = time.monotonic()
+        self.request_seconds += self.in_flight * (now - self._changed_at)
+        self._changed_at = now
+        self.in_flight += change
+        self.peak_in_flight = max(self.peak_in_flight, self.in_flight)
 
     async def _respond(self, request: web.Request, raw: bytes, seen: int) -> tuple[str, web.StreamResponse]:
         if self.faults.latency_s:

@@ -52,11 +52,11 @@ def request_body(request: ChatRequest, structured: bool) -> dict[str, Any]:
     return body
 
 
-def worst_tokens(request: ChatRequest) -> float:
-    """Upper bound on a request's tokens: a byte is at most a token, and the answer ends at `max_tokens`."""
+def worst_tokens(request: ChatRequest) -> tuple[int, int]:
+    """Upper bounds on the tokens of a request's prompt and answer: a byte is at most a token, the answer ends at `max_tokens`."""
     asked = request.params.get("max_tokens") or request.params.get("max_completion_tokens") or DEFAULT_MAX_TOKENS
     prompt = sum(len(message.get("content", "").encode("utf-8", "replace")) for message in request.messages)
-    return float(prompt + int(asked))
+    return prompt, int(asked)
 
 
 def split_reasoning(text: str) -> tuple[str, str]:

@@ -54,6 +54,10 @@ class Task:
         """JSON schema of the answer, for `ChatRequest.json_schema`."""
         return {**strict_schema(self.model.model_json_schema()), "title": self.name}
 
+    def problem(self, text: str) -> str:
+        """Says why an answer can not be read, whatever its row; "" for one that can."""
+        return self.parse(text).error or ""
+
     def read(self, result: ChatResult, row: Row = NO_ROW) -> Parsed:
         """Reads an engine's result: a failed one gives its reason, a cut one counts as no answer, the rest is parsed."""
         if result.status != "ok":

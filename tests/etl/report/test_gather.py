@@ -268,6 +268,7 @@ def test_a_warehouse_without_a_run_is_refused(scratch_tables: Callable[[str], Ta
         gather(scratch_tables("nothing"), config)
 
 
+@pytest.mark.long
 def test_the_samples_make_a_page_that_is_the_same_twice(
     sample_run: SampleRun, spark: SparkSession, tmp_path: Path
 ) -> None:

@@ -84,6 +84,7 @@ def test_planted_duplicates_come_out_as_brute_force_says(spark: SparkSession, tm
     assert outcome.figures["orphans"] == 0
 
 
+@pytest.mark.long
 def test_clusters_give_the_same_for_any_order_and_partitioning(spark: SparkSession, tmp_path: Path) -> None:
     n = GROUPS * EACH
     shuffled = np.random.default_rng(1).permutation(n).tolist()
@@ -119,6 +120,7 @@ def test_what_the_model_can_not_read_is_never_removed_by_its_vector(spark: Spark
     assert outcome.figures["not_comparable"] == 3
 
 
+@pytest.mark.long
 def test_the_same_rows_are_the_same_run_whatever_else_their_tables_hold(spark: SparkSession, tmp_path: Path) -> None:
     removed, _ = dedup(spark, tmp_path / "w", list(range(GROUPS * EACH)), 2, cluster_size=8)
     job = replace(job_for(spark, make_config(tmp_path / "w", dedup=SAME_SETTINGS)), fingerprint="another")

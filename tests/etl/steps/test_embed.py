@@ -60,6 +60,7 @@ def test_a_text_over_the_window_is_marked_as_cut(rows: dict[str, dict[str, Any]]
     assert rows["long"]["vector"] is not None
 
 
+@pytest.mark.long
 def test_another_bound_of_unknown_tokens_is_decided_anew(spark: SparkSession, tmp_path: Path) -> None:
     rows = [document("en", ENGLISH), document("zh", CHINESE, lang="zh")]
     for bound, unread in ((0.1, ["zh"]), (0.9, []), (0.1, ["zh"]), (0.9, [])):

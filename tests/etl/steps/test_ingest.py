@@ -85,6 +85,7 @@ def test_a_changed_file_replaces_its_rows_and_leaves_the_others(ingest: Any, cor
     assert len(changed) == 1
 
 
+@pytest.mark.long
 def test_a_new_file_is_added_and_a_file_that_comes_back_has_its_old_ids(
     ingest: Any, corpus: Path, tmp_path: Path
 ) -> None:
@@ -119,6 +120,7 @@ def test_ids_do_not_hang_on_the_order_or_the_place_of_the_records(ingest: Any, c
     assert len(get(here, "documents", "doc_id")) == 12
 
 
+@pytest.mark.long
 def test_a_corpus_that_has_moved_does_not_stand_in_the_table_twice(ingest: Any, corpus: Path, tmp_path: Path) -> None:
     _, tables = ingest(corpus)
     before = get(tables, "documents", "doc_id")
@@ -136,6 +138,7 @@ def test_any_file_name_is_read(ingest: Any, tmp_path: Path) -> None:
     assert sorted(ids(tables)) == [f"odd-{number}" for number in range(len(names))]
 
 
+@pytest.mark.long
 def test_other_settings_read_the_files_anew(ingest: Any, corpus: Path) -> None:
     ingest(corpus)
     outcome, tables = ingest(corpus, license="CC-BY-4.0")

@@ -6,6 +6,8 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from tests.etl.tiny import document, job_for, kept, label, make_config, put, the_step
 from udfs.text import text_hash
 
@@ -80,6 +82,7 @@ def test_without_a_probe_every_cell_gets_its_part(spark: SparkSession, tmp_path:
     assert outcome.figures["cells_without_probe"] == 2
 
 
+@pytest.mark.long
 def test_the_same_findings_are_the_same_plan(spark: SparkSession, tmp_path: Path) -> None:
     probed = {"law": (1, 4), "history": (3, 4)}
     first, rows = planned(spark, tmp_path / "a", probed)

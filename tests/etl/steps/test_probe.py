@@ -55,6 +55,7 @@ def test_the_seeds_that_are_questions_are_probed_once(sample_run: SampleRun) -> 
     assert all((row["correct"] is None) == (row["reason"] is not None) for row in results)
 
 
+@pytest.mark.long
 def test_a_question_is_asked_again_when_it_has_changed_and_only_then(
     spark: SparkSession, tmp_path: Path, teacher: Teacher
 ) -> None:

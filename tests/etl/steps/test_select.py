@@ -6,6 +6,8 @@ from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from etl.recipes import question_recipes
 from tests.etl.tiny import job_for, make_config, put, remember, the_step
 
@@ -99,6 +101,7 @@ def test_rejected_duplicate_and_old_questions_stay_out(spark: SparkSession, tmp_
     assert "law/2-03" in {row["item_id"] for row in mixture}
 
 
+@pytest.mark.long
 def test_the_same_questions_are_the_same_mixture(spark: SparkSession, tmp_path: Path) -> None:
     _, first, _ = selected(spark, tmp_path / "a", 300, cells="plan")
     _, second, job = selected(spark, tmp_path / "b", 300, reverse=True, cells="plan")

@@ -53,10 +53,12 @@ def test_a_cell_draws_as_many_requests_as_its_tokens_need(
     assert max(uses.values()) <= 3
 
 
+@pytest.mark.long
 def test_the_draw_does_not_hang_on_the_order_of_the_rows(spark: SparkSession, tmp_path: Path) -> None:
     assert drawn(spark, tmp_path / "a", SEEDS, 700) == drawn(spark, tmp_path / "b", SEEDS[::-1], 700)
 
 
+@pytest.mark.long
 def test_a_larger_plan_keeps_the_draws_of_the_smaller(spark: SparkSession, tmp_path: Path) -> None:
     assert set(drawn(spark, tmp_path / "a", SEEDS, 500)) <= set(drawn(spark, tmp_path / "b", SEEDS, 1_500))
 

@@ -94,6 +94,7 @@ def put_refined(tables: Tables, config: Config) -> None:
         put(tables, "refinements", [{**refined, **said, "answer": GOOD["answer"]}])
 
 
+@pytest.mark.long
 def test_a_verdict_changes_with_what_it_hangs_on_and_with_nothing_else(spark: SparkSession, tmp_path: Path) -> None:
     def verify(**settings: Any) -> tuple[int, dict[str, str | None]]:
         job = job_for(spark, make_config(tmp_path / "w", verify=settings))

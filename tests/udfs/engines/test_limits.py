@@ -36,9 +36,35 @@ def test_the_limit_never_falls_below_one_and_comes_back() -> None:
     assert limit.limit == 4
 
 
-def test_a_bound_below_one_is_refused() -> None:
-    with pytest.raises(ValueError, match="max_in_flight is 0"):
-        AdaptiveLimit(0)
+def test_a_bound_below_zero_is_refused() -> None:
+    with pytest.raises(ValueError, match="max_in_flight is -1"):
+        AdaptiveLimit(-1)
+
+
+def test_a_maximum_of_zero_is_a_pause_and_a_larger_one_lets_the_waiting_in() -> None:
+    async def scenario() -> list[int]:
+        limit, seen = AdaptiveLimit(0), []
+        waiting = [asyncio.create_task(limit.acquire()) for _ in range(5)]
+        for maximum in (0, 2, 8, 1):
+            limit.resize(maximum)
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            seen.append(limit.in_flight)
+            limit.answered()
+        for task in waiting:
+            task.cancel()
+        return seen
+
+    # From 0 it starts at a quarter of its maximum; what is out stays out when it shrinks.
+    assert asyncio.run(scenario()) == [0, 1, 2, 2]
+
+
+def test_a_smaller_maximum_counts_at_once_and_a_larger_one_is_felt_for() -> None:
+    limit = AdaptiveLimit(64)
+    limit.resize(4)
+    assert limit.limit == 4
+    limit.resize(64)
+    assert limit.limit == 16
 
 
 def test_places_are_never_oversold_and_all_get_their_turn() -> None:

@@ -69,7 +69,9 @@ def test_retry_after_is_honoured_up_to_the_deadline(teacher: Teacher) -> None:
     teacher.set_faults(error_429=1.0, retry_after_s=3600)
     result = complete_one(teacher.base_url, deadline_s=60)
     assert result.attempts == 1
-    assert result.error.startswith("the deadline of 60 s leaves no time for more than 1 try; the last: HTTP 429")
+    assert result.error.startswith(
+        "gave up: the deadline of 60 s leaves no time for more than 1 try; the last: HTTP 429"
+    )
 
 
 def test_an_empty_answer_is_asked_again_then_fails_and_its_tokens_are_counted(scripted: Start) -> None:

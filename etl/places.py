@@ -1,0 +1,90 @@
+"""The driver's side of the shared places: a thread that reads the tasks' reports and writes their grants while a wave runs."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+
+from udfs.places import LOST_S, REPORT, Grant, Report, next_grants, read_report, write_grant
+from udfs.storage import delete, list_files
+
+POLL_S = 0.2
+# A task that is silent, and that Spark has started anew, is dead.
+REPLACED_S = 3.0
+
+
+@contextmanager
+def shared_places(folder: str, bound: int) -> Iterator[None]:
+    """Shares `bound` places among the tasks that report in `folder`, until the block ends; then the folder is empty."""
+    over = threading.Event()
+    thread = threading.Thread(target=_keep, args=(_Office(folder, bound), over), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+        for address in list_files(folder):
+            delete(address)
+
+
+def _keep(office: _Office, over: threading.Event) -> None:
+    pause = POLL_S
+    while not over.wait(pause):
+        started = time.monotonic()
+        # A storage that does not answer now leaves the grants as they are.
+        with suppress(OSError):
+            office.turn()
+        # A far storage is asked less often.
+        pause = max(POLL_S, 3 * (time.monotonic() - started))
+
+
+@dataclass
+class _Task:
+    """What is known of one task: its last report, when it was first heard of and last, and the grants that it obeys or may have read since."""
+
+    report: Report
+    first: float
+    heard: float
+    grants: list[Grant] = field(default_factory=lambda: [Grant(0, 0)])
+
+    @property
+    def held(self) -> int:
+        return max(self.report.held, *(grant.places for grant in self.grants))
+
+    def hear(self, report: Report, now: float) -> None:
+        if report.beat != self.report.beat:
+            self.report, self.heard = report, now
+            self.grants = [grant for grant in self.grants if grant.number >= report.grant]
+
+
+class _Office:
+    def __init__(self, folder: str, bound: int) -> None:
+        self._folder = folder
+        self._bound = bound
+        self._tasks: dict[str, _Task] = {}
+
+    def turn(self) -> None:
+        """Reads all reports and writes the grants that change."""
+        now = time.monotonic()
+        for address in list_files(self._folder, REPORT):
+            name, report = address.rsplit("/", 1)[-1].removesuffix(REPORT), read_report(address)
+            self._tasks.setdefault(name, _Task(report, now, now)).hear(report, now)
+        working = {name: task for name, task in self._tasks.items() if not self._gone(name, task, now)}
+        held = {name: task.held for name, task in working.items()}
+        needs = {name: task.report.need for name, task in working.items()}
+        for name, places in next_grants(self._bound, held, needs).items():
+            grants = working[name].grants
+            if places != grants[-1].places:
+                # Before it is written: a write that fails may have arrived.
+                grants.append(Grant(grants[-1].number + 1, places))
+                write_grant(self._folder, name, grants[-1])
+
+    def _gone(self, name: str, task: _Task, now: float) -> bool:
+        silent = now - task.heard
+        partition = name.partition("-")[0]
+        replaced = any(n.partition("-")[0] == partition and t.first > task.first for n, t in self._tasks.items())
+        return task.report.done or silent > (REPLACED_S if replaced else LOST_S)

@@ -1,0 +1,63 @@
+"""The driver's side of the shared places, with real files and tasks that are only reports."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+from etl import places
+from etl.places import shared_places
+from udfs.places import GRANT, REPORT, Report
+
+
+def tell(folder: Path, task: str, report: Report) -> None:
+    folder.mkdir(exist_ok=True)
+    draft = folder / f"{task}.part"
+    draft.write_text(json.dumps(asdict(report)), "utf-8")
+    draft.rename(folder / f"{task}{REPORT}")
+
+
+def granted(folder: Path, task: str) -> int:
+    path = folder / f"{task}{GRANT}"
+    return int(json.loads(path.read_text("utf-8"))["places"]) if path.exists() else 0
+
+
+def until(true: Callable[[], bool], seconds: float = 10.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_a_lone_task_has_all_and_gives_half_to_a_second_only_when_it_says_so(tmp_path: Path) -> None:
+    with shared_places(str(tmp_path), 8):
+        tell(tmp_path, "0-a", Report(grant=0, held=0, need=99, beat=1))
+        until(lambda: granted(tmp_path, "0-a") == 8)
+        tell(tmp_path, "0-a", Report(grant=1, held=8, need=99, beat=2))
+        tell(tmp_path, "1-b", Report(grant=0, held=0, need=99, beat=1))
+        until(lambda: granted(tmp_path, "0-a") == 4)
+        time.sleep(0.6)
+        assert granted(tmp_path, "1-b") == 0, "the first still has eight requests out"
+        tell(tmp_path, "0-a", Report(grant=2, held=5, need=99, beat=3))
+        until(lambda: granted(tmp_path, "1-b") == 3)
+        tell(tmp_path, "0-a", Report(grant=2, held=0, need=0, beat=4, done=True))
+        until(lambda: granted(tmp_path, "1-b") == 8)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_places_of_a_dead_task_go_to_the_one_that_spark_starts_in_its_place(tmp_path: Path) -> None:
+    with shared_places(str(tmp_path), 6):
+        tell(tmp_path, "0-a", Report(grant=0, held=0, need=99, beat=1))
+        until(lambda: granted(tmp_path, "0-a") == 6)
+        tell(tmp_path, "0-again", Report(grant=0, held=0, need=99, beat=1))
+        started = time.monotonic()
+        beat = 1
+        while granted(tmp_path, "0-again") < 6:
+            assert time.monotonic() < started + 10
+            beat += 1
+            tell(tmp_path, "0-again", Report(grant=0, held=0, need=99, beat=beat))
+            time.sleep(0.05)
+        assert time.monotonic() - started >= places.REPLACED_S - 0.5

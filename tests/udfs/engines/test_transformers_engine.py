@@ -1,0 +1,102 @@
+"""The in-process engine on a tiny model with random weights, made here: what it answers is noise, how it answers is tested."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from tests.udfs.engines.helpers import ask
+from udfs.engines import load_engine
+from udfs.engines.bounds import Bounds
+from udfs.engines.protocol import ChatResult, EngineSpec, FatalEngineError
+from udfs.engines.purse import Amount, Purse
+from udfs.engines.transformers_engine import TransformersEngine
+
+WINDOW = 128
+TEMPLATE = "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}assistant: "
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A GPT-2 of two small layers over single characters."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast, set_seed
+
+    set_seed(7)
+    letters = [*pre_tokenizers.ByteLevel.alphabet()]
+    vocabulary = {token: n for n, token in enumerate(["<end>", *sorted(letters)])}
+    tokenizer = Tokenizer(models.BPE(vocabulary, []))
+    tokenizer.pre_tokenizer, tokenizer.decoder = pre_tokenizers.ByteLevel(False), decoders.ByteLevel()
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<end>", pad_token="<end>")
+    fast.chat_template = TEMPLATE
+    config = GPT2Config(
+        vocab_size=len(vocabulary), n_positions=WINDOW, n_embd=32, n_layer=2, n_head=2, bos_token_id=0, eos_token_id=0
+    )
+    folder = str(tmp_path_factory.mktemp("model"))
+    GPT2LMHeadModel(config).save_pretrained(folder)
+    fast.save_pretrained(folder)
+    return folder
+
+
+def engine() -> TransformersEngine:
+    return TransformersEngine(EngineSpec(kind="transformers", batch_size=3, device="cpu"))
+
+
+def answers(model: str, engine: TransformersEngine, *names: str, **params: object) -> dict[str, ChatResult]:
+    given = {"max_tokens": 12, "temperature": 0.0, **params}
+    requests = [ask(name, model=model, params=given) for name in names]
+    return {result.request_id: result for result in engine.complete(requests)}
+
+
+def test_every_request_has_its_result_whatever_the_batch(model: str) -> None:
+    names = ["a", "a longer one", "b", "c", "the longest of them all", "d", "e"]
+    together = answers(model, engine(), *names)
+    assert set(together) == set(names)
+    for name, result in together.items():
+        alone = answers(model, engine(), name)[name]
+        assert (result.response, result.completion_tokens) == (alone.response, alone.completion_tokens)
+        assert result.prompt_tokens == alone.prompt_tokens > 10
+        assert (result.served_model, result.attempts) == (model, 1)
+
+
+def test_an_answer_that_fills_its_bound_is_cut(model: str) -> None:
+    result = answers(model, engine(), "cut", max_tokens=5)["cut"]
+    assert (result.finish_reason, result.completion_tokens) == ("length", 5)
+
+
+def test_a_prompt_over_the_window_fails_alone(model: str) -> None:
+    results = answers(model, engine(), "short", "long " * 40)
+    assert "too long" not in results["short"].error
+    assert results["long " * 40].status == "failed"
+    assert "too long for the model" in results["long " * 40].error
+    assert f"its window of {WINDOW}" in results["long " * 40].error
+
+
+def test_sampling_hangs_on_the_seed(model: str) -> None:
+    first, same, other = (
+        answers(model, engine(), "seeded", temperature=1.5, seed=seed)["seeded"].response for seed in (1, 1, 2)
+    )
+    assert first == same != other
+
+
+def test_a_budget_leaves_the_rest_unasked(model: str) -> None:
+    made = engine()
+    requests = [ask(name, model=model, params={"max_tokens": 12, "temperature": 0.0}) for name in "abcdefgh"]
+    bounds = Bounds(made.spec, purse=Purse(Amount(requests=4, tokens=1e9, cost=1e9)))
+
+    async def collect() -> list[ChatResult]:
+        return [result async for result in made.stream(requests, bounds)]
+
+    assert len(asyncio.run(collect())) == 4
+    assert bounds.purse.empty
+
+
+def test_a_model_that_is_not_there_stops_the_run(tmp_path: Path) -> None:
+    with pytest.raises(FatalEngineError, match="can not be loaded"):
+        answers(str(tmp_path / "nothing"), engine(), "x")
+
+
+def test_the_loader_knows_it() -> None:
+    assert isinstance(load_engine(EngineSpec(kind="transformers", device="cpu")), TransformersEngine)
