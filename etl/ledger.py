@@ -96,7 +96,8 @@ class Ledger:
         """Commits the segments that a killed run left behind; returns the rows it saved."""
         for address in list_files(f"{self._tables.files}/places"):
             delete(address)
-        return self._commit(f"{self._tables.files}/wal")
+        # Whole: an executor that outlived its driver may have flushed what another run has asked since.
+        return self._commit(f"{self._tables.files}/wal", self._tables.read("llm_calls"))
 
     def ask(self, requests: DataFrame) -> int:
         """Asks every request that the ledger has no answer for and returns how many were asked.
@@ -182,7 +183,8 @@ class Ledger:
             )
             # Written out before anything looks at it: a `first()` on the plan itself would ask only some partitions, or ask some twice.
             receipts = self._tables.scratch("receipts", answered)
-        rows = self._commit(folder)
+        # What others have asked is not in this wave: of the ledger, only the files of this run are read.
+        rows = self._commit(folder, self._tables.read("llm_calls").where(F.col("run_id") == self._run_id))
         self._settle(receipts)
         return rows
 
@@ -198,17 +200,16 @@ class Ledger:
         if said["fatal"] is not None:
             raise UserError(f"the LLM endpoint refuses every request: {said['fatal']}")
 
-    def _commit(self, folder: str) -> int:
+    def _commit(self, folder: str, known: DataFrame) -> int:
+        """Commits the segments of a folder, without the calls that are among the known ones."""
         names = sorted(list_files(folder, ".parquet"))
         if not names:
             return 0
         spark = self._tables.spark
         listed = spark.createDataFrame([(name,) for name in names], "segment string")
         calls = listed.mapInArrow(read_segments, self._tables.read("llm_calls").schema)
-        # A row that was committed before a kill was committed under its own run: of the ledger, only the files of these runs are read.
-        runs = sorted({run_of(name) for name in names})
-        known = self._tables.read("llm_calls").where(F.col("run_id").isin(runs)).select("request_id", "attempt")
-        fresh = calls.dropDuplicates(["request_id", "attempt"]).join(known, ["request_id", "attempt"], "left_anti")
+        key = ["request_id", "attempt"]
+        fresh = calls.dropDuplicates(key).join(known.select(*key), key, "left_anti")
         txn = hashlib.sha256("\n".join(names).encode()).hexdigest()
         rows = self._tables.append("llm_calls", fresh, txn=txn)
         for name in names:
@@ -219,11 +220,6 @@ class Ledger:
 def forget_failures(tables: Tables) -> int:
     """Takes the rows out that were made of unusable answers; returns how many. Those of recorded answers are read again, at no cost."""
     return sum(tables.delete_where(name, "reason = 'llm_unusable'") for name in MADE_OF_ANSWERS)
-
-
-def run_of(segment: str) -> str:
-    """Returns the run that a segment was written by: its folder is `wal/<run>-<wave>/<partition>`."""
-    return segment.rsplit("/", 3)[-3].rpartition("-")[0]
 
 
 def _waves(todo: DataFrame, total: int, size: int) -> Iterator[DataFrame]:

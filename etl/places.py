@@ -35,8 +35,8 @@ def _keep(office: _Office, over: threading.Event) -> None:
     pause = POLL_S
     while not over.wait(pause):
         started = time.monotonic()
-        # A storage that does not answer now leaves the grants as they are.
-        with suppress(OSError):
+        # A storage that does not answer now, or not all, leaves the grants as they are.
+        with suppress(OSError, ValueError):
             office.turn()
         # A far storage is asked less often.
         pause = max(POLL_S, 3 * (time.monotonic() - started))

@@ -75,7 +75,8 @@ def check_endpoint(config: Config, model: str) -> None:
 
 def _check_packages(config: Config, steps: set[str]) -> None:
     needed = {"mlflow": "track"} if config.mlflow.enabled else {}
-    needed |= {"openai": "llm", "aiohttp": "llm"} if models_of(config, steps) else {}
+    client = {"transformers": "embed"} if config.llm.endpoint == "transformers" else {"openai": "llm", "aiohttp": "llm"}
+    needed |= client if models_of(config, steps) else {}
     embeds = "embed" in steps or ("annotate" in steps and config.annotate.annotator == "zero_shot")
     needed |= {"sentence_transformers": "embed"} if embeds else {}
     needed |= {"faiss": "embed"} if "dedup" in steps else {}

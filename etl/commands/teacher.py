@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import shlex
 import socket
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 HOW_TO_USE = """\
 Its answers are placeholders, made by rules. Use it from another terminal (Ctrl-C here stops it):
 
-  boostqa run --conf conf/local.yaml --set llm.endpoint=urls --set 'llm.base_urls=[{url}]'
+  {key}boostqa run --conf conf/local.yaml --set llm.endpoint=urls --set 'llm.base_urls=[{url}]'
 """
 
 
@@ -37,7 +38,8 @@ def run(args: argparse.Namespace) -> int:
     from udfs.engines.teacher import serve
 
     port = free_port(args.port)
-    print(HOW_TO_USE.format(url=f"http://127.0.0.1:{port}/v1"), flush=True)
+    key = f"OPENAI_API_KEY={shlex.quote(args.key)} " if args.key else ""
+    print(HOW_TO_USE.format(url=f"http://127.0.0.1:{port}/v1", key=key), flush=True)
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(serve(faults_of(args), port, "", 0))
     return 0

@@ -16,6 +16,7 @@ from etl.asking import ask
 from etl.errors import BudgetStop, UserError
 from etl.ledger import Ledger, latest_calls
 from tests.etl.tiny import delta_versions, get, job_for, make_config
+from tests.udfs.engines.tiny_model import make_tiny_model
 from udfs.engines.teacher_faults import Faults
 from udfs.engines.teacher_process import start_teacher
 from udfs.requests import Asking
@@ -158,6 +159,17 @@ def test_a_segment_that_is_committed_twice_changes_nothing(
     assert len(get(tables, "llm_calls", "request_id")) == 3
 
 
+def test_a_segment_that_comes_after_another_run_has_asked_adds_no_second_row(
+    scratch_tables: Make, teacher: Teacher
+) -> None:
+    """An executor may outlive its driver, and flush what the next run has asked again."""
+    tables = scratch_tables()
+    assert ledger(tables, teacher).ask(requests(tables, "late", 1)) == 1
+    write_segment(f"{tables.files}/wal/killed-1/0", [call("late-0"), call("late-1")])
+    assert ledger(tables, teacher, "run-2").recover() == 1
+    assert sorted(get(tables, "llm_calls", "run_id")) == ["killed", "run-1"]
+
+
 def test_a_half_written_segment_is_ignored_and_its_requests_are_asked(scratch_tables: Make, teacher: Teacher) -> None:
     tables = scratch_tables()
     segment = Path(write_segment(f"{tables.files}/wal/killed-1/0", [call("half-0")]))
@@ -177,6 +189,20 @@ def test_the_last_attempt_of_a_request_counts(scratch_tables: Make, teacher: Tea
     asked = tables.spark.createDataFrame(ids, "request_id string")
     assert {row["response"] for row in latest_calls(tables, asked).collect()} == {"better", "an answer"}
     assert [row["response"] for row in latest_calls(tables, asked.limit(1)).collect()] == ["better"]
+
+
+def test_a_model_in_the_workers_answers_into_the_same_ledger(
+    scratch_tables: Make, teacher: Teacher, tmp_path: Path
+) -> None:
+    tables, model = scratch_tables(), make_tiny_model(tmp_path / "model")
+    rows = frame(tables, *[request(f"worker-{i}", model) for i in range(5)])
+    before = sent(teacher)
+    assert ledger(tables, teacher, endpoint="transformers", device="cpu", batch_size=2).ask(rows) == 5
+    assert ledger(tables, teacher, "run-2", endpoint="transformers").ask(rows) == 0
+    assert sent(teacher) == before
+    calls = get(tables, "llm_calls", "served_model", "prompt_tokens", "attempts")
+    assert len(calls) == 5
+    assert all(served == model and prompt > 10 for served, prompt, _ in calls)
 
 
 def test_many_requests_are_asked_in_waves_and_each_once(scratch_tables: Make, teacher: Teacher) -> None:

@@ -33,7 +33,7 @@ def test_a_few_requests_are_asked_and_kept(
         capsys.readouterr()
         assert main(["try", "refine", "--conf", "conf/local.yaml", *given, "-n", "3"]) == 0
         said = capsys.readouterr().out
-        assert said.count("--- refine (refine@") == said.count("\nANSWER (stop)\n") == 3
+        assert said.count("--- refine (refine.") == said.count("\nANSWER (stop)\n") == 3
         assert f"3 requests, {asked_now} of them asked now" in said
         assert teacher.stats()["requests"] - sent == 3
     after = delta_versions(

@@ -8,36 +8,17 @@ from pathlib import Path
 import pytest
 
 from tests.udfs.engines.helpers import ask
+from tests.udfs.engines.tiny_model import WINDOW, make_tiny_model
 from udfs.engines import load_engine
 from udfs.engines.bounds import Bounds
 from udfs.engines.protocol import ChatResult, EngineSpec, FatalEngineError
 from udfs.engines.purse import Amount, Purse
 from udfs.engines.transformers_engine import TransformersEngine
 
-WINDOW = 128
-TEMPLATE = "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}assistant: "
-
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A GPT-2 of two small layers over single characters."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-    from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast, set_seed
-
-    set_seed(7)
-    letters = [*pre_tokenizers.ByteLevel.alphabet()]
-    vocabulary = {token: n for n, token in enumerate(["<end>", *sorted(letters)])}
-    tokenizer = Tokenizer(models.BPE(vocabulary, []))
-    tokenizer.pre_tokenizer, tokenizer.decoder = pre_tokenizers.ByteLevel(False), decoders.ByteLevel()
-    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<end>", pad_token="<end>")
-    fast.chat_template = TEMPLATE
-    config = GPT2Config(
-        vocab_size=len(vocabulary), n_positions=WINDOW, n_embd=32, n_layer=2, n_head=2, bos_token_id=0, eos_token_id=0
-    )
-    folder = str(tmp_path_factory.mktemp("model"))
-    GPT2LMHeadModel(config).save_pretrained(folder)
-    fast.save_pretrained(folder)
-    return folder
+    return make_tiny_model(tmp_path_factory.mktemp("model"))
 
 
 def engine() -> TransformersEngine:
