@@ -33,9 +33,8 @@ class TaskProgress:
         self._write()
 
     def put(self, figures: Mapping[str, float]) -> None:
-        """Sets figures that are told as they are now. The storage sees them as by `add`."""
+        """Sets figures that are told as they are now. The storage sees them with the next `add`, so that one file holds both."""
         self._figures.update(figures)
-        self._write()
 
     def end(self) -> None:
         """Writes the last figures at once; nothing is in flight any more."""

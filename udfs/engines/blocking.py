@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import AsyncIterable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -21,3 +21,12 @@ def run_blocking(work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run(work)
     with ThreadPoolExecutor(1) as thread:
         return thread.submit(asyncio.run, work).result()
+
+
+def collect(stream: AsyncIterable[T]) -> list[T]:
+    """Runs an asynchronous stream to its end and returns all that it gave, as `run_blocking` does."""
+
+    async def gather() -> list[T]:
+        return [each async for each in stream]
+
+    return run_blocking(gather())

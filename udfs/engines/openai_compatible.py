@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Iterable, Iterator
 from functools import partial
 
-from udfs.engines.blocking import run_blocking
+from udfs.engines.blocking import collect
 from udfs.engines.bounds import Bounds
 from udfs.engines.endpoints import check_urls, read_key
 from udfs.engines.openai_session import Session
@@ -31,11 +31,7 @@ class OpenAIEngine:
 
     def complete(self, requests: list[ChatRequest]) -> list[ChatResult]:
         """Answers all requests, in the order of completion. Raises FatalEngineError when no request can succeed."""
-
-        async def collect() -> list[ChatResult]:
-            return [result async for result in self.stream(requests)]
-
-        return run_blocking(collect())
+        return collect(self.stream(requests))
 
     async def stream(
         self, requests: Iterable[ChatRequest], bounds: Bounds | None = None

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from udfs.engines.blocking import run_blocking
+from udfs.engines.blocking import collect
 from udfs.engines.bounds import Bounds
 from udfs.engines.protocol import ChatRequest, ChatResult, EngineSpec, FatalEngineError
 from udfs.engines.purse import Amount
@@ -47,11 +47,7 @@ class TransformersEngine:
 
     def complete(self, requests: list[ChatRequest]) -> list[ChatResult]:
         """Answers all requests. Raises FatalEngineError when a model can not be loaded."""
-
-        async def collect() -> list[ChatResult]:
-            return [result async for result in self.stream(requests)]
-
-        return run_blocking(collect())
+        return collect(self.stream(requests))
 
     async def stream(
         self, requests: Iterable[ChatRequest], bounds: Bounds | None = None
