@@ -16,6 +16,8 @@ from etl.version import __version__
 
 COMMANDS = (run, plan, try_step, check, tables, calls, report, trace, doctor, teacher)
 INTERRUPTED = 130
+# py4j logs the traceback of a Ctrl-C by these; what `main` says is enough.
+LOG_INTERRUPTS = ("", "py4j.clientserver", "py4j.java_gateway")
 
 
 class OneLineParser(argparse.ArgumentParser):
@@ -44,8 +46,8 @@ def main(argv: list[str] | None = None) -> int:
     """Runs a command and returns its exit code: 0 done, 2 bad configuration or input, 3 stopped by a budget, 130 Ctrl-C, 1 anything else."""
     given = sys.argv[1:] if argv is None else argv
     args = build_parser().parse_args(given)
-    # py4j shows the traceback of a Ctrl-C by itself; what we say below is enough.
-    logging.getLogger().addFilter(_tells_more_than_an_interrupt)
+    for name in LOG_INTERRUPTS:
+        logging.getLogger(name).addFilter(_tells_more_than_an_interrupt)
     try:
         return int(args.run(args))
     except KeyboardInterrupt:
@@ -62,7 +64,10 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _tells_more_than_an_interrupt(record: logging.LogRecord) -> bool:
-    return "while sending command" not in str(record.msg)
+    error = record.exc_info[1] if record.exc_info else None
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__context__
+    return error is None
 
 
 def again(given: list[str]) -> str:

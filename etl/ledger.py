@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import pairwise
@@ -14,6 +15,7 @@ from pyspark.sql import functions as F
 from etl.budget import Round, Spending, check_prices, within_budget
 from etl.config import LlmConfig
 from etl.errors import UserError
+from etl.interrupts import finishing_first
 from etl.places import shared_places
 from etl.progress import Watch, silent
 from etl.tables import Tables
@@ -31,6 +33,7 @@ REQUEST_COLUMNS = ("request_id", "task", "prompt_id", "model", "params", "sample
 MADE_OF_ANSWERS = ("annotations", "probe_results", "drafts", "refinements")
 # All requests of one prefix are in one bucket, and a wave is a range of buckets.
 BUCKETS = 4096
+STOPPING = "Ctrl-C: nothing more is asked; the answers under way are waited for and kept (Ctrl-C again: not even that)"
 
 
 def engine_spec(llm: LlmConfig, base_urls: list[str]) -> EngineSpec:
@@ -158,35 +161,34 @@ class Ledger:
 
     def _run_wave(self, now: Round, progress: str) -> int:
         self._waves += 1
-        llm, name = self._llm, f"{self._run_id}-{self._waves}"
-        folder, places = f"{self._tables.files}/wal/{name}", f"{self._tables.files}/places/{name}"
-        spec = engine_spec(llm, self._base_urls())
-        settings = WaveSettings(
-            folder,
+        name, stop = f"{self._run_id}-{self._waves}", threading.Event()
+        wave = self._settings(name, progress, now)
+        spec = engine_spec(self._llm, self._base_urls())
+        with finishing_first(stop, lambda: self._watch.stopping(STOPPING)):
+            with shared_places(wave.places, self._llm.max_in_flight, stop):
+                answered = _placed(now).mapInArrow(
+                    lambda batches: answer_partition(batches, on_task_device(spec), wave), RECEIPT_DDL
+                )
+                # Written out before anything looks at it: a `first()` on the plan itself would ask only some partitions, or ask some twice.
+                receipts = self._tables.scratch("receipts", answered)
+            # What others have asked is not in this wave: of the ledger, only the files of this run are read.
+            rows = self._commit(wave.folder, self._tables.read("llm_calls").where(F.col("run_id") == self._run_id))
+            self._settle(receipts)
+        return rows
+
+    def _settings(self, name: str, progress: str, now: Round) -> WaveSettings:
+        llm, files = self._llm, self._tables.files
+        return WaveSettings(
+            f"{files}/wal/{name}",
             progress,
             self._run_id,
             llm.flush_rows,
             llm.flush_seconds,
-            places=places,
+            places=f"{files}/places/{name}",
             json_schema=llm.json_schema,
             prices={model: (price.prompt, price.completion) for model, price in llm.prices.items()},
             budget=now.budget,
         )
-        placed = (
-            now.requests.repartition(now.workers, "prefix")
-            .withColumn("partition", F.spark_partition_id())
-            .sortWithinPartitions("prefix", "request_id")
-        )
-        with shared_places(places, llm.max_in_flight):
-            answered = placed.mapInArrow(
-                lambda batches: answer_partition(batches, on_task_device(spec), settings), RECEIPT_DDL
-            )
-            # Written out before anything looks at it: a `first()` on the plan itself would ask only some partitions, or ask some twice.
-            receipts = self._tables.scratch("receipts", answered)
-        # What others have asked is not in this wave: of the ledger, only the files of this run are read.
-        rows = self._commit(folder, self._tables.read("llm_calls").where(F.col("run_id") == self._run_id))
-        self._settle(receipts)
-        return rows
 
     def _settle(self, receipts: DataFrame) -> None:
         """Counts what the workers have spent; raises UserError where one of them was refused everything."""
@@ -220,6 +222,12 @@ class Ledger:
 def forget_failures(tables: Tables) -> int:
     """Takes the rows out that were made of unusable answers; returns how many. Those of recorded answers are read again, at no cost."""
     return sum(tables.delete_where(name, "reason = 'llm_unusable'") for name in MADE_OF_ANSWERS)
+
+
+def _placed(now: Round) -> DataFrame:
+    """Lays the requests of one prefix next to each other, in a fixed number of partitions that know their numbers."""
+    placed = now.requests.repartition(now.workers, "prefix").withColumn("partition", F.spark_partition_id())
+    return placed.sortWithinPartitions("prefix", "request_id")
 
 
 def _waves(todo: DataFrame, total: int, size: int) -> Iterator[DataFrame]:

@@ -36,6 +36,7 @@ from etl.steps import (
 from etl.tables import Tables
 from etl.taxonomy_file import read_taxonomy
 from etl.tracking import Tracker
+from udfs.engines.purse import Amount
 from udfs.storage import write_over
 from udfs.tasks import TASKS
 from udfs.text import stable_id
@@ -126,7 +127,7 @@ def run_pipeline(
     tables = Tables(spark, config.tables)
     tracker = Tracker(config, screen.say)
     with WarehouseLock(tables.files, run_id) as lock, Endpoint(config.llm) as endpoint, tracker.run(run_id):
-        watch = Watch(tables.files, screen.progress)
+        watch = Watch(tables.files, screen.progress, screen.say, tracker.live)
         ledger = Ledger(tables, config.llm, run_id, endpoint.base_urls, watch, retry_failed)
         saved = ledger.recover()
         if saved:
@@ -177,7 +178,8 @@ def _run_step(job: Job, step: Step, attempt: int, log: StepLog, tracker: Tracker
         "fingerprint": fingerprint,
         "versions_in": versions_in,
     }
-    job.ledger.spending.step = step.name
+    spending = job.ledger.spending
+    spending.step, paid = step.name, spending.total
     # What a step has made of failed calls was taken out of its own table, on which it does not hang.
     again = job.ledger.retry_failed and bool(step.tasks)
     before = None if again else log.last_success(step, fingerprint)
@@ -196,10 +198,17 @@ def _run_step(job: Job, step: Step, attempt: int, log: StepLog, tracker: Tracker
         raise
     seconds = time.monotonic() - started
     entry["status"] = "unchanged" if before else "done"
-    entry["mlflow_run_id"] = tracker.step(step.name, attempt, outcome, seconds)
+    tracked = replace(outcome, figures=outcome.figures | llm_figures(spending.total - paid))
+    entry["mlflow_run_id"] = tracker.step(step.name, attempt, tracked, seconds)
+    tracker.live("run", llm_figures(spending.total))
     entry["versions_out"] = before.versions_out if before else {name: job.tables.version(name) for name in step.writes}
     log.add(entry, outcome, seconds)
     return Ran(step.name, entry["status"], outcome, seconds)
+
+
+def llm_figures(paid: Amount) -> dict[str, float]:
+    """Names what was paid as metrics."""
+    return {"llm_requests": paid.requests, "llm_tokens": paid.tokens, "llm_cost": paid.cost}
 
 
 def fingerprint_of(job: Job, step: Step, log: StepLog) -> str:

@@ -17,10 +17,13 @@ REPLACED_S = 3.0
 
 
 @contextmanager
-def shared_places(folder: str, bound: int) -> Iterator[None]:
-    """Shares `bound` places among the tasks that report in `folder`, until the block ends; then the folder is empty."""
+def shared_places(folder: str, bound: int, stop: threading.Event) -> Iterator[None]:
+    """Shares `bound` places among the tasks that report in `folder`, until the block ends; then the folder is empty.
+
+    When `stop` is set, every task, also one that begins later, is told to send nothing more.
+    """
     over = threading.Event()
-    thread = threading.Thread(target=_keep, args=(_Office(folder, bound), over), daemon=True)
+    thread = threading.Thread(target=_keep, args=(_Office(folder, bound, stop), over), daemon=True)
     thread.start()
     try:
         yield
@@ -62,14 +65,15 @@ class _Task:
 
 
 class _Office:
-    def __init__(self, folder: str, bound: int) -> None:
+    def __init__(self, folder: str, bound: int, stop: threading.Event) -> None:
         self._folder = folder
         self._bound = bound
+        self._stop = stop
         self._tasks: dict[str, _Task] = {}
 
     def turn(self) -> None:
         """Reads all reports and writes the grants that change."""
-        now = time.monotonic()
+        now, stop = time.monotonic(), self._stop.is_set()
         for address in list_files(self._folder, REPORT):
             name, report = address.rsplit("/", 1)[-1].removesuffix(REPORT), read_report(address)
             self._tasks.setdefault(name, _Task(report, now, now)).hear(report, now)
@@ -78,9 +82,9 @@ class _Office:
         needs = {name: task.report.need for name, task in working.items()}
         for name, places in next_grants(self._bound, held, needs).items():
             grants = working[name].grants
-            if places != grants[-1].places:
+            if (places, stop) != (grants[-1].places, grants[-1].stop):
                 # Before it is written: a write that fails may have arrived.
-                grants.append(Grant(grants[-1].number + 1, places))
+                grants.append(Grant(grants[-1].number + 1, places, stop))
                 write_grant(self._folder, name, grants[-1])
 
     def _gone(self, name: str, task: _Task, now: float) -> bool:

@@ -4,24 +4,48 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 
 from udfs.progress import read_progress, troubles_in
 from udfs.storage import delete, list_files
 
 POLL_S = 2.0
 SHOWN_TROUBLES = 3
+RECORD_S = 15.0
 Show = Callable[[str, int, int], None]
+Record = Callable[[str, Mapping[str, float]], None]
+
+
+def _nothing(*_: object) -> None:
+    pass
 
 
 class Watch:
-    """Watches one piece of work at a time; `show` gets words, rows done and rows in all."""
+    """Watches one piece of work at a time.
 
-    def __init__(self, files: str, show: Show, poll_s: float = POLL_S) -> None:
+    `show` gets words, rows done and rows in all, every `poll_s`; `record` the name of the work and its figures, every RECORD_S and at the end; `say` what is told once.
+    """
+
+    def __init__(
+        self,
+        files: str,
+        show: Show,
+        say: Callable[[str], None] = _nothing,
+        record: Record = _nothing,
+        poll_s: float = POLL_S,
+    ) -> None:
         self._folder = f"{files}/progress"
         self._show = show
+        self._say = say
+        self._record = record
         self._poll_s = poll_s
+        self._stopping = ""
+
+    def stopping(self, text: str) -> None:
+        """Tells that the work under way ends early; its progress says so from now on."""
+        self._say(text)
+        self._stopping = "stopping: "
 
     @contextmanager
     def over(self, what: str, total: int) -> Iterator[str]:
@@ -35,22 +59,26 @@ class Watch:
         finally:
             done.set()
             thread.join()
+            with suppress(OSError):
+                self._record(what, read_progress(self._folder))
             self._clear()
 
     def _tell(self, what: str, total: int, done: threading.Event) -> None:
-        started = time.monotonic()
+        started = recorded = time.monotonic()
         while not done.wait(self._poll_s):
             try:
                 figures = read_progress(self._folder)
             except OSError:
                 # A storage that does not answer now: the work itself will say so if it matters.
                 continue
-            if figures:
-                self._show(
-                    words(what, figures, total, time.monotonic() - started),
-                    min(int(figures.get("done", 0)), total),
-                    total,
-                )
+            if not figures:
+                continue
+            now = time.monotonic()
+            text = self._stopping + words(what, figures, total, now - started)
+            self._show(text, min(int(figures.get("done", 0)), total), total)
+            if now - recorded >= RECORD_S:
+                recorded = now
+                self._record(what, figures)
 
     def _clear(self) -> None:
         for address in list_files(self._folder):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
+import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from etl.config import Config
 from etl.step import Outcome
 
 TRACKING_URI = "MLFLOW_TRACKING_URI"
+_NO_METRIC = re.compile(r"[^\w\-. :/]")
 
 
 class Tracker:
@@ -25,6 +28,8 @@ class Tracker:
         self._config = config
         self._say = say
         self._mlflow: Any = None
+        self._started = time.time()
+        self._deaf = False
         self.run_id: str | None = None
 
     def _uri(self) -> str:
@@ -92,6 +97,7 @@ class Tracker:
         if self._mlflow is None:
             return None
         with self._told(f"the figures of {name}"):
+            self._deaf = False
             return self._logged(name, attempt, outcome, seconds)
         return None
 
@@ -102,6 +108,24 @@ class Tracker:
             self._mlflow.log_metrics({key: float(value) for key, value in figures.items()})
             self._mlflow.set_tags({f"boostqa.{key}": value for key, value in outcome.ids.items()})
             return str(child.info.run_id)
+
+    def live(self, what: str, figures: Mapping[str, float]) -> None:
+        """Logs figures of work that goes on, or sums of the run so far, as metrics `what/name` of the pipeline run over its seconds. From any thread."""
+        if self._mlflow is None or self._deaf or not figures:
+            return
+        # A store that does not answer holds up each call: it is asked again with the next step.
+        self._deaf = True
+        now = time.time()
+        metrics = [
+            self._mlflow.entities.Metric(
+                _NO_METRIC.sub("_", f"{what}/{name}"), value, int(now * 1000), int(now - self._started)
+            )
+            for name, value in figures.items()
+        ]
+        with self._told(f"the figures of {what}"):
+            # Not by the run that is active: that is known to one thread alone.
+            self._mlflow.MlflowClient().log_batch(self.run_id, metrics=metrics)
+            self._deaf = False
 
     def artifact(self, path: str) -> None:
         """Logs a file with the pipeline's run; what is wrong with the store is said, and stops no run."""

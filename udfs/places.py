@@ -36,10 +36,11 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What the driver allows a task, numbered from 1."""
+    """What the driver allows a task, numbered from 1. With `stop` it sends nothing new and ends when its requests that are out have come back."""
 
     number: int
     places: int
+    stop: bool = False
 
 
 def divide(bound: int, needs: Mapping[str, int]) -> dict[str, int]:
@@ -85,6 +86,8 @@ class PlaceHolder:
                 self._grant = await asyncio.to_thread(self._read_grant)
                 heard = time.monotonic()
                 self._bounds.resize(self._grant.places)
+                if self._grant.stop:
+                    self._bounds.stop()
             except OSError:
                 if time.monotonic() - heard > FENCE_S:
                     self._bounds.resize(0)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import subprocess
@@ -123,11 +124,19 @@ def test_without_java_one_line_says_how_to_get_it(tmp_path: Path) -> None:
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_ctrl_c_names_the_command_that_goes_on(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_ctrl_c_names_the_command_that_goes_on_and_shows_no_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     def interrupted(*_: object) -> None:
-        raise KeyboardInterrupt
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt:
+            try:
+                raise BrokenPipeError
+            except BrokenPipeError:
+                # py4j, when it can not end the connection on which it was waiting.
+                logging.getLogger("py4j.clientserver").exception("while shutting down")
+            raise
 
     monkeypatch.setattr("etl.commands.run.check_before", interrupted)
     argv = ["run", *LOCAL, "--set", "sources=[{name: a, path: b, license: c}]"]
@@ -135,6 +144,7 @@ def test_ctrl_c_names_the_command_that_goes_on(
     assert (
         "boostqa run --conf conf/local.yaml --set 'sources=[{name: a, path: b, license: c}]'" in capsys.readouterr().err
     )
+    assert caplog.records == []
 
 
 @pytest.mark.parametrize("how", [["-m", "etl"], [str(ROOT / "etl" / "__main__.py")]], ids=["module", "script"])

@@ -158,6 +158,7 @@ def interrupted(process: subprocess.Popen[bytes], log: Path) -> None:
     os.killpg(process.pid, signal.SIGINT)
     assert process.wait(timeout=60) == 130
     shown = log.read_text("utf-8")
+    assert "the answers under way are waited for and kept" in shown
     assert "boostqa: stopped. What is finished and paid is kept; go on with:" in shown
     assert "Traceback" not in shown
 

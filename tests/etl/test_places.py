@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -33,7 +34,7 @@ def until(true: Callable[[], bool], seconds: float = 10.0) -> None:
 
 
 def test_a_lone_task_has_all_and_gives_half_to_a_second_only_when_it_says_so(tmp_path: Path) -> None:
-    with shared_places(str(tmp_path), 8):
+    with shared_places(str(tmp_path), 8, threading.Event()):
         tell(tmp_path, "0-a", Report(grant=0, held=0, need=99, beat=1))
         until(lambda: granted(tmp_path, "0-a") == 8)
         tell(tmp_path, "0-a", Report(grant=1, held=8, need=99, beat=2))
@@ -49,7 +50,7 @@ def test_a_lone_task_has_all_and_gives_half_to_a_second_only_when_it_says_so(tmp
 
 
 def test_the_places_of_a_dead_task_go_to_the_one_that_spark_starts_in_its_place(tmp_path: Path) -> None:
-    with shared_places(str(tmp_path), 6):
+    with shared_places(str(tmp_path), 6, threading.Event()):
         tell(tmp_path, "0-a", Report(grant=0, held=0, need=99, beat=1))
         until(lambda: granted(tmp_path, "0-a") == 6)
         tell(tmp_path, "0-again", Report(grant=0, held=0, need=99, beat=1))
@@ -61,3 +62,20 @@ def test_the_places_of_a_dead_task_go_to_the_one_that_spark_starts_in_its_place(
             tell(tmp_path, "0-again", Report(grant=0, held=0, need=99, beat=beat))
             time.sleep(0.05)
         assert time.monotonic() - started >= places.REPLACED_S - 0.5
+
+
+def test_every_task_is_told_to_stop_also_one_that_begins_later(tmp_path: Path) -> None:
+    stop = threading.Event()
+    with shared_places(str(tmp_path), 6, stop):
+        tell(tmp_path, "0-a", Report(grant=0, held=0, need=99, beat=1))
+        until(lambda: granted(tmp_path, "0-a") == 6)
+        assert not told_to_stop(tmp_path, "0-a")
+        stop.set()
+        until(lambda: told_to_stop(tmp_path, "0-a"))
+        tell(tmp_path, "1-b", Report(grant=0, held=0, need=99, beat=1))
+        until(lambda: told_to_stop(tmp_path, "1-b"))
+
+
+def told_to_stop(folder: Path, task: str) -> bool:
+    path = folder / f"{task}{GRANT}"
+    return path.exists() and bool(json.loads(path.read_text("utf-8"))["stop"])

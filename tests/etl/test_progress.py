@@ -32,6 +32,28 @@ def test_the_sum_is_shown_while_the_work_goes_on(tmp_path: Path) -> None:
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
+def test_the_last_figures_are_recorded(tmp_path: Path) -> None:
+    recorded: list[tuple[str, dict[str, float]]] = []
+    watch = Watch(str(tmp_path), lambda *shown: None, record=lambda what, figures: recorded.append((what, {**figures})))
+    with watch.over("asking", 10) as folder:
+        TaskProgress(folder, every_s=0).add(done=4, cost=0.5)
+        TaskProgress(folder, every_s=0).add(done=6, cost=0.25)
+    assert recorded == [("asking", {"done": 10, "cost": 0.75})]
+
+
+def test_work_that_ends_early_says_so(tmp_path: Path) -> None:
+    shown: Shown = []
+    said: list[str] = []
+    watch = Watch(str(tmp_path), lambda *line: shown.append(line), said.append, poll_s=0.01)
+    with watch.over("asking", 10) as folder:
+        TaskProgress(folder, every_s=0).add(done=4)
+        watch.stopping("Ctrl-C: nothing more is asked")
+        shown.clear()
+        until(shown)
+    assert said == ["Ctrl-C: nothing more is asked"]
+    assert shown[-1][0] == "stopping: asking"
+
+
 def test_work_that_was_begun_twice_is_never_over_the_whole(tmp_path: Path) -> None:
     shown: Shown = []
     watch = Watch(str(tmp_path), lambda what, done, total: shown.append((what, done, total)), poll_s=0.01)

@@ -45,6 +45,20 @@ def test_the_run_has_a_child_per_step_with_the_figures_of_steps(sample_run: Samp
         assert {name: child.data.tags[f"boostqa.{name}"] for name in row["ids"]} == row["ids"]
 
 
+def test_what_was_asked_and_paid_is_told_while_it_goes_on_and_by_step(sample_run: SampleRun) -> None:
+    runs = runs_in(sample_run.warehouse, sample_run.config.mlflow.experiment)
+    (parent,) = [run for run in runs if run.data.tags.get("boostqa.run_id") == sample_run.run_id]
+    children = [run for run in runs if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
+    calls = sample_run.rows("llm_calls")
+    tries = sum(call["attempts"] for call in calls)
+    tokens = sum(call["prompt_tokens"] + call["completion_tokens"] for call in calls)
+    assert parent.data.metrics["run/llm_requests"] == tries
+    assert parent.data.metrics["run/llm_tokens"] == tokens
+    assert sum(child.data.metrics["llm_tokens"] for child in children) == tokens
+    assert parent.data.metrics["asking/tokens"] > 0
+    assert parent.data.metrics["embedding/done"] > 0
+
+
 def test_the_parent_has_the_settings_and_no_address_or_secret(sample_run: SampleRun) -> None:
     runs = runs_in(sample_run.warehouse, sample_run.config.mlflow.experiment)
     (parent,) = [run for run in runs if run.data.tags.get("boostqa.run_id") == sample_run.run_id]

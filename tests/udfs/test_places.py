@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from udfs.engines.bounds import Bounds
 from udfs.engines.protocol import EngineSpec
+from udfs.engines.purse import Amount
 from udfs.places import REPORT, Grant, PlaceHolder, divide, next_grants, read_report, write_grant
 
 needs = st.dictionaries(st.text("abcdefgh", min_size=1, max_size=3), st.integers(0, 300), min_size=1, max_size=12)
@@ -94,3 +95,15 @@ def test_a_task_follows_its_grant_and_gives_back_at_the_end(tmp_path: Path) -> N
     assert asyncio.run(scenario()) == [0, 4, 0]
     report = read_report(f"{tmp_path}/3{REPORT}")
     assert (report.grant, report.held, report.need, report.done) == (1, 0, 0, True)
+
+
+def test_a_task_that_is_told_to_stop_lets_nothing_more_out(tmp_path: Path) -> None:
+    async def scenario() -> bool:
+        bounds = Bounds(EngineSpec(max_in_flight=8), places=0)
+        following = asyncio.create_task(PlaceHolder(str(tmp_path), "3", bounds, need=lambda: 5).follow())
+        write_grant(str(tmp_path), "3", Grant(1, 4, stop=True))
+        await asyncio.sleep(0.4)
+        following.cancel()
+        return bounds.purse.take(Amount(requests=1))
+
+    assert not asyncio.run(scenario())

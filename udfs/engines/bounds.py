@@ -57,6 +57,11 @@ class Bounds:
         self._tokens.change(self._spec.tpm * share)
         self.on_change()
 
+    def stop(self) -> None:
+        """Lets no more requests out; those that are out are waited for."""
+        self.purse.close()
+        self.on_change()
+
     def worst(self, request: ChatRequest) -> Amount:
         """The most that one try of a request may take: every byte of the prompt a token, and the longest answer."""
         prompt, answer = worst_tokens(request)

@@ -136,6 +136,8 @@ class Session:
             if verdict.action is Action.RETRY:
                 wait = verdict.wait_s if verdict.wait_s is not None else 0.0
                 wait = max(wait, self._backoff.seconds(progress.attempts, request.request_id))
+                if self.over:
+                    raise UnaskedError
                 gave_up = self._gave_up(progress, wait)
                 if gave_up:
                     return progress.result(f"{gave_up}; the last: {verdict.reason}")

@@ -77,6 +77,14 @@ class Purse:
         """Puts back what a request did not use of its worst case. Give `worst` twice where it is not known: it may have been paid."""
         self.spent = self.spent - worst + used
         self._reserved -= 1
+        self._wake()
+
+    def close(self) -> None:
+        """Lets nothing more be taken, as if all were spent."""
+        self.limit, self.empty = Amount(), True
+        self._wake()
+
+    def _wake(self) -> None:
         waiting, self._waiting = self._waiting, []
         for turn in waiting:
             if not turn.done():

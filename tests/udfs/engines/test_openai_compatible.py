@@ -12,6 +12,7 @@ import pytest
 
 from tests.udfs.engines.helpers import QUICK, Script, ScriptedServer, ask, completion, spec_for
 from udfs.engines import ChatRequest, ChatResult, FatalEngineError
+from udfs.engines.bounds import Bounds
 from udfs.engines.openai_compatible import OpenAIEngine
 from udfs.engines.teacher_process import Teacher
 
@@ -208,6 +209,32 @@ def test_the_engine_works_inside_a_running_loop(teacher: Teacher) -> None:
         return len(engine_for(teacher.base_url).complete([ask(1)]))
 
     assert asyncio.run(notebook()) == 1
+
+
+def test_what_is_told_to_stop_asks_nothing_more_and_keeps_what_is_under_way(teacher: Teacher) -> None:
+    teacher.set_faults(latency_s=0.3)
+    spec = spec_for(teacher.base_url, max_in_flight=4)
+    bounds = Bounds(spec)
+
+    async def scenario() -> list[ChatResult]:
+        asyncio.get_running_loop().call_later(0.15, bounds.stop)
+        return [result async for result in OpenAIEngine(spec, QUICK).stream((ask(n) for n in range(50)), bounds)]
+
+    results = asyncio.run(scenario())
+    assert {result.status for result in results} == {"ok"}
+    assert 4 <= len(results) == teacher.stats()["requests"] <= 8
+
+
+def test_what_failed_is_not_tried_again_after_the_stop(scripted: Start) -> None:
+    server = scripted(lambda body, number: (500, {"error": {"message": "busy"}}))
+    spec = spec_for(server.url, max_in_flight=1, max_attempts=1000)
+    bounds = Bounds(spec)
+
+    async def scenario() -> list[ChatResult]:
+        asyncio.get_running_loop().call_later(0.2, bounds.stop)
+        return [result async for result in OpenAIEngine(spec, QUICK).stream([ask(1)], bounds)]
+
+    assert asyncio.run(asyncio.wait_for(scenario(), 10)) == []
 
 
 def test_rates_are_kept(teacher: Teacher) -> None:

@@ -64,3 +64,15 @@ def test_the_limit_is_never_passed_and_no_one_waits_for_ever(requests: list[tupl
 def test_cost_by_price_and_none_without() -> None:
     assert cost_of({"m": (2.0, 8.0)}, "m", 1_000_000, 500_000) == pytest.approx(6.0)
     assert cost_of({"m": (2.0, 8.0)}, "other", 1_000_000, 500_000) == 0.0
+
+
+def test_a_closed_purse_gives_nothing_more_also_to_who_waits() -> None:
+    async def scenario() -> tuple[bool, bool]:
+        purse, worst = Purse(LIMIT), Amount(1, 600, 0.1)
+        await purse.reserve(worst)
+        waits = asyncio.create_task(purse.reserve(worst))
+        await asyncio.sleep(0)
+        purse.close()
+        return await waits, await purse.reserve(Amount(1, 1, 0.0))
+
+    assert asyncio.run(asyncio.wait_for(scenario(), 5)) == (False, False)
