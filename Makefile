@@ -12,7 +12,7 @@ CONF := conf/local.yaml
 # Two sessions of Spark keep two cores busy, which one does not; 0 runs the tests in this process.
 TEST_PROCESSES := 2
 # Long targets for a machine that runs by night: add yours with NIGHTLY += name
-NIGHTLY := check
+NIGHTLY := check test-night
 
 # Each check below gives the text of one line when something is wrong, and nothing when all is well.
 # $(call stop_if,name) prints it and ends make; by name, as its commas would split the arguments of a call.
@@ -50,11 +50,15 @@ demo: java venv ## Run the whole job on samples/: no key, no GPU, no endpoint (o
 
 .PHONY: test
 test: java venv ## Run the tests (some of them: PYTEST_FLAGS="tests/udfs -k minhash")
-	@$(PY) -m pytest --cov -n $(TEST_PROCESSES) --dist loadscope -m "not long" $(PYTEST_FLAGS)
+	@$(PY) -m pytest --cov -n $(TEST_PROCESSES) --dist loadscope -m "not long and not night" $(PYTEST_FLAGS)
 
 .PHONY: test-long
-test-long: java venv ## Run the long tests: a cluster, kills by the dozen, an endpoint of one's own, steps run again and again
-	@$(PY) -m pytest -m long $(PYTEST_FLAGS)
+test-long: java venv ## Run the long tests: a cluster, an endpoint of one's own, steps run again and again
+	@$(PY) -m pytest -n $(TEST_PROCESSES) --dist loadscope -m long $(PYTEST_FLAGS)
+
+.PHONY: test-night
+test-night: java venv ## Run the tests for the night: kills by the dozen
+	@$(PY) -m pytest -m night $(PYTEST_FLAGS)
 
 .PHONY: check
 check: java lint types test test-long ## Everything that CI runs: lint, types, tests

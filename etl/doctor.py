@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 # Each row of a table, its name, the id or ids in it, and the table and key where that id must stand.
 LINKS = (
     ("drafts", "draft_id", "request_id", "llm_calls", "request_id"),
+    ("probe_results", "item_id", "request_id", "llm_calls", "request_id"),
     ("refinements", "qa_id", "request_id", "llm_calls", "request_id"),
     ("refinements", "qa_id", "draft_id", "drafts", "draft_id"),
     ("qa", "qa_id", "request_ids", "llm_calls", "request_id"),

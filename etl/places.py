@@ -79,7 +79,10 @@ class _Office:
             self._tasks.setdefault(name, _Task(report, now, now)).hear(report, now)
         working = {name: task for name, task in self._tasks.items() if not self._gone(name, task, now)}
         held = {name: task.held for name, task in working.items()}
-        needs = {name: task.report.need for name, task in working.items()}
+        # Of two tasks of a partition (speculation), the second waits: both would ask the same.
+        needs = {
+            name: task.report.need if name == self._first_of(name, working) else 0 for name, task in working.items()
+        }
         for name, places in next_grants(self._bound, held, needs).items():
             grants = working[name].grants
             if (places, stop) != (grants[-1].places, grants[-1].stop):
@@ -87,8 +90,15 @@ class _Office:
                 grants.append(Grant(grants[-1].number + 1, places, stop))
                 write_grant(self._folder, name, grants[-1])
 
+    @staticmethod
+    def _first_of(name: str, tasks: dict[str, _Task]) -> str:
+        return min((n for n in tasks if _partition(n) == _partition(name)), key=lambda n: (tasks[n].first, n))
+
     def _gone(self, name: str, task: _Task, now: float) -> bool:
         silent = now - task.heard
-        partition = name.partition("-")[0]
-        replaced = any(n.partition("-")[0] == partition and t.first > task.first for n, t in self._tasks.items())
+        replaced = any(_partition(n) == _partition(name) and t.first > task.first for n, t in self._tasks.items())
         return task.report.done or silent > (REPLACED_S if replaced else LOST_S)
+
+
+def _partition(name: str) -> str:
+    return name.partition("-")[0]

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
-import time
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
@@ -24,6 +20,7 @@ import yaml
 
 from etl.schemas import TABLES
 from etl.session import DELTA_SETTINGS, delta_package
+from tests.cluster import SPARK_HOME, environment, standalone_cluster
 from tests.etl.small import shuffled, small_config
 from tests.etl.tiny import run_steps
 from udfs.engines.teacher_process import start_teacher
@@ -36,7 +33,6 @@ if TYPE_CHECKING:
 # A cluster of its own, whose processes are all new: some four minutes on two cores. `make test-long`, and `make check` with everything else.
 pytestmark = pytest.mark.long
 ROOT = Path(__file__).resolve().parents[1]
-SPARK_HOME = Path(pyspark.__file__).parent
 LITTER = shutil.ignore_patterns("__pycache__", ".*_cache", "*.pyc")
 # Small tables: a task per default partition would take longer than the work. The rest is what docs/deploy.md shows.
 SETTINGS = {
@@ -51,12 +47,6 @@ SETTINGS = {
 STAND_IN = {"endpoint": "stand-in", "base_urls": [], "workers": 3}
 # Their keys hold an address or a run, which differ from folder to folder and from run to run.
 OWN_KEYS = {"files", "quarantine", "steps"}
-
-
-def environment(**more: str) -> dict[str, str]:
-    """The environment without anything that leads to the checkout."""
-    kept = {name: value for name, value in os.environ.items() if name != "PYTHONPATH" and not name.startswith("SPARK")}
-    return {**kept, "SPARK_LOCAL_IP": "127.0.0.1", "PYSPARK_PYTHON": sys.executable, **more}
 
 
 def make_folder(folder: Path, small: Small) -> Path:
@@ -84,46 +74,10 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return wheel.rename(wheel.with_suffix(".zip"))
 
 
-@contextmanager
-def daemon(log: Path, *arguments: str) -> Iterator[None]:
-    """Runs one of Spark's own daemons in a process group of its own and ends it with all that it started."""
-    with log.open("wb") as out:
-        command = [str(SPARK_HOME / "bin" / "spark-class"), *arguments]
-        env = environment(SPARK_HOME=str(SPARK_HOME))
-        process = subprocess.Popen(command, env=env, cwd=log.parent, stdout=out, stderr=out, start_new_session=True)
-    try:
-        yield
-    finally:
-        os.killpg(process.pid, signal.SIGTERM)
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-
-
-def wait_for(pattern: str, log: Path) -> str:
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        found = re.search(pattern, log.read_text("utf-8", "replace"))
-        if found:
-            return found.group(0)
-        time.sleep(0.1)
-    raise AssertionError(f"{pattern} never stood in {log}:\n{log.read_text('utf-8', 'replace')[-2000:]}")
-
-
 @pytest.fixture(scope="module")
 def master(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A standalone cluster on free ports: a master and one worker with 2 cores and 2 GB. Gives the master's address."""
-    folder = tmp_path_factory.mktemp("cluster")
-    master_log, worker_log = folder / "master.log", folder / "worker.log"
-    anywhere = ("--host", "127.0.0.1", "--port", "0", "--webui-port", "0")
-    with daemon(master_log, "org.apache.spark.deploy.master.Master", *anywhere):
-        address = wait_for(r"spark://127\.0\.0\.1:\d+", master_log)
-        bounds = ("--cores", "2", "--memory", "2g", "--work-dir", str(folder / "work"))
-        with daemon(worker_log, "org.apache.spark.deploy.worker.Worker", *anywhere, *bounds, address):
-            wait_for("Successfully registered", worker_log)
-            yield address
+    with standalone_cluster(tmp_path_factory.mktemp("cluster")) as address:
+        yield address
 
 
 def submit(master: str, archive: Path, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -38,6 +38,7 @@ RECEIPT_SCHEMA = pa.schema(
 SPENT, FATAL = "spent", "fatal"
 # Places that a partition asks for while it does not know how many requests are still to come.
 MANY = 1_000_000
+FIRST_PLACE_S = 0.05
 ASKED = ("request_id", "attempt", "task", "prompt_id", "model", "params", "sample", "messages")
 ANSWERED = (
     *("served_model", "response", "reasoning", "finish_reason", "prompt_tokens", "completion_tokens"),
@@ -75,8 +76,12 @@ def answer_partition(
         return
     loop = asyncio.new_event_loop()
     try:
-        answers = load_engine(spec).stream(partition.requests(), partition.bounds)
+        engine = load_engine(spec)
         with _shared_places(loop, wave.places, partition) as following:
+            if following is not None:
+                loop.run_until_complete(_first_place(partition.bounds, following))
+            partition.recall()
+            answers = engine.stream(partition.requests(), partition.bounds)
             yield from _drain(loop, answers, partition, following, wave.flush_seconds)
         yield partition.receipt(SPENT)
     except FatalEngineError as err:
@@ -105,13 +110,17 @@ class _Partition:
         self._flushed_at = time.monotonic()
 
     def begin(self) -> bool:
-        """Looks into the partition's folder for what a task before this one has asked already. False where there is nothing to ask."""
+        """Takes the first request, which knows the partition's number. False where there is nothing to ask."""
         first = next(self._rows, None)
         if first is None:
             return False
         self._rows = chain([first], self._rows)
         self.number = first["partition"]
         self._folder = f"{self._wave.folder}/{self.number}"
+        return True
+
+    def recall(self) -> None:
+        """Looks into the partition's folder for what another task has asked already: one before this one, or one that this one runs beside."""
         for table in segments_in(self._folder):
             for call in table.select(
                 ["request_id", "attempts", "prompt_tokens", "completion_tokens", "cost"]
@@ -119,7 +128,6 @@ class _Partition:
                 self._answered.add(call["request_id"])
                 tokens = call["prompt_tokens"] + call["completion_tokens"]
                 self.bounds.purse.spent += Amount(call["attempts"], tokens, call["cost"])
-        return True
 
     def requests(self) -> Iterator[ChatRequest]:
         """Yields the partition's requests lazily, without those that its folder already answers."""
@@ -217,6 +225,12 @@ def _shared_places(
         following.cancel()
         loop.run_until_complete(asyncio.wait({following}))
         holder.close()
+
+
+async def _first_place(bounds: Bounds, following: asyncio.Task[None]) -> None:
+    # The second task of a partition gets its first place when the first one has ended: only then it knows what is left to ask.
+    while not (bounds.places or bounds.purse.empty or following.done()):
+        await asyncio.sleep(FIRST_PLACE_S)
 
 
 def _drain(

@@ -1,4 +1,7 @@
-"""A driver that asks so many requests on a small cluster of its own: `python -m tests.etl.asking_job WAREHOUSE URL COUNT`. Made to be killed."""
+"""A driver that asks so many requests on a small cluster of its own: `python -m tests.etl.asking_job WAREHOUSE URL COUNT`.
+
+Made to be killed. With `MASTER NAME=VALUE...` behind it, it asks on that cluster with these settings, and nearly all requests are of one seed: one task is long.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ import time
 from pathlib import Path
 
 import pyspark
+from pyspark.sql import functions as F
 
 from etl.ledger import Ledger
 from etl.session import get_spark
@@ -27,15 +31,14 @@ LLM = {
 }
 
 
-def main(warehouse: str, url: str, count: int) -> None:
+def main(warehouse: str, url: str, count: int, master: str = "local-cluster[2,1,1024]", *settings: str) -> None:
     """Recovers and asks, with a task that may be killed again and again."""
     started = time.monotonic()
     os.environ["SPARK_HOME"] = str(Path(pyspark.__file__).parent)
     os.environ["PYTHONPATH"] = str(ROOT)
-    os.environ["PYSPARK_SUBMIT_ARGS"] = (
-        "--conf spark.task.maxFailures=30 --conf spark.deploy.maxExecutorRetries=-1 pyspark-shell"
-    )
-    spark = get_spark("local-cluster[2,1,1024]")
+    confs = ("spark.task.maxFailures=30", "spark.deploy.maxExecutorRetries=-1", *settings)
+    os.environ["PYSPARK_SUBMIT_ARGS"] = " ".join([*(f"--conf {each}" for each in confs), "pyspark-shell"])
+    spark = get_spark(master)
     config = make_config(warehouse, llm={**LLM, "base_urls": [url]})
     tables = Tables(spark, config.tables)
     ledger = Ledger(tables, config.llm, f"run-{os.getpid()}", lambda: [url])
@@ -44,8 +47,11 @@ def main(warehouse: str, url: str, count: int) -> None:
 
     print("up after", time.monotonic() - started, flush=True)
     print("recovered", ledger.recover(), flush=True)
-    print("asked", ledger.ask(requests(tables, "kill", count)), flush=True)
+    rows = requests(tables, "kill", count)
+    if settings:
+        rows = rows.withColumn("prefix", F.when(F.length("prefix") > len("kill-9"), "one").otherwise(F.col("prefix")))
+    print("asked", ledger.ask(rows), flush=True)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], int(sys.argv[3]))
+    main(sys.argv[1], sys.argv[2], int(sys.argv[3]), *sys.argv[4:])

@@ -16,11 +16,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from etl.tables import Tables
+from tests.cluster import standalone_cluster
 from tests.etl.asking_job import LOST
 from tests.etl.processes import command_of, in_session, kill_session
 from tests.etl.tiny import ROOT, make_config
 from udfs.engines.teacher_faults import Faults
 from udfs.engines.teacher_process import Teacher, start_teacher
+from udfs.places import REPORT
 from udfs.segments import segments_in
 
 if TYPE_CHECKING:
@@ -113,9 +115,40 @@ def test_a_kill_costs_at_most_what_was_on_its_way(spark: SparkSession, tmp_path:
     killed_run(spark, tmp_path, [WORKER, EXECUTOR, DRIVER, EXECUTOR, WORKER, DRIVER], seed=1)
 
 
-@pytest.mark.long
+@pytest.mark.night
 @pytest.mark.parametrize("seed", range(5))
 def test_many_kills(spark: SparkSession, tmp_path: Path, seed: int) -> None:
     """Thirty kills more, for the night."""
     draw = random.Random(seed)
     killed_run(spark, tmp_path, [draw.choice([WORKER, EXECUTOR, DRIVER]) for _ in range(6)], seed)
+
+
+SPECULATION = {
+    "speculation": "true",
+    "speculation.interval": "200ms",
+    "speculation.multiplier": "1.01",
+    "speculation.quantile": "0.1",
+    "speculation.minTaskRuntime": "1s",
+    "executorEnv.PYTHONPATH": str(ROOT),
+}
+
+
+@pytest.mark.long
+def test_a_task_that_spark_starts_twice_asks_nothing_twice(tmp_path: Path) -> None:
+    places, tasks = tmp_path / "warehouse/_boostqa/places", set()
+    # Spark runs the second copy of a task on another host.
+    hosts = ("127.0.0.1", "127.0.0.2")
+    with start_teacher(Faults(latency_s=0.5)) as teacher, standalone_cluster(tmp_path, 1, hosts) as master:
+        job = ["-m", "tests.etl.asking_job", str(tmp_path / "warehouse"), teacher.base_url, "120", master]
+        command = [sys.executable, *job, *(f"spark.{name}={value}" for name, value in SPECULATION.items())]
+        with (tmp_path / "log").open("ab") as log:
+            process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
+        while process.poll() is None:
+            tasks |= {path.name for path in places.glob(f"*/*{REPORT}")}
+            time.sleep(0.05)
+        seen = teacher.stats()
+    assert process.returncode == 0, (tmp_path / "log").read_text("utf-8")[-3000:]
+    partitions = [name.partition("-")[0] for name in tasks]
+    assert len(partitions) > len(set(partitions)), "Spark has started no task twice"
+    assert seen["unique"] == 120
+    assert seen["requests"] <= 120 + LOST

@@ -7,6 +7,7 @@ import shutil
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ from tests.etl.tiny import delta_versions, get, job_for, make_config
 from tests.udfs.engines.tiny_model import make_tiny_model
 from udfs.engines.teacher_faults import Faults
 from udfs.engines.teacher_process import start_teacher
-from udfs.requests import Asking
+from udfs.requests import Asking, read_answer
 from udfs.segments import write_segment
 from udfs.text import stable_id
 
@@ -291,6 +292,28 @@ def test_an_outage_stops_the_run_and_fails_no_row(scratch_tables: Make, teacher:
     assert get(tables, "llm_calls", "request_id") == []
     teacher.set_faults(error_500=0.0)
     assert ledger(tables, teacher).ask(rows) == 60
+
+
+def test_whatever_goes_wrong_each_request_ends_as_an_answer_or_a_row_with_a_reason(
+    scratch_tables: Make, teacher: Teacher
+) -> None:
+    tables = scratch_tables()
+    teacher.set_faults(error_500=0.2, error_429=0.1, reset=0.05, hang=0.05, cut=0.05, garbage=0.05, empty=0.05)
+    teacher.set_faults(wrong_schema=0.05, surrogate=0.1, large=0.1, hang_s=60)
+    rows = requests(tables, "everything", 100)
+    assert ledger(tables, teacher, max_attempts=4, bad_answers=1, request_timeout_s=1.0).ask(rows) == 100
+    teacher.set_faults(**asdict(Faults()))
+    calls = [row.asDict() for row in tables.read("llm_calls").collect()]
+    assert len(calls) == len({call["request_id"] for call in calls}) == 100
+    asking = Asking("probe", "stand-in", PARAMS)
+    for call in calls:
+        parsed = read_answer(call, asking)
+        assert (parsed.value is None) == bool(parsed.error)
+        assert bool(call["error"]) == (call["status"] == "failed")
+    responses = [call["response"] or "" for call in calls]
+    assert any(len(text) > 1_000_000 for text in responses), "1 MB arrives whole"
+    assert any("half a pair: \ufffd" in text for text in responses), "what is no character is marked"
+    assert {"stop", "length"} <= {call["finish_reason"] for call in calls}
 
 
 PRICES = {"stand-in": {"prompt": 1_000.0, "completion": 1_000.0}}

@@ -64,6 +64,19 @@ def test_the_places_of_a_dead_task_go_to_the_one_that_spark_starts_in_its_place(
         assert time.monotonic() - started >= places.REPLACED_S - 0.5
 
 
+def test_the_second_task_of_a_partition_waits_for_the_first(tmp_path: Path) -> None:
+    with shared_places(str(tmp_path), 6, threading.Event()):
+        tell(tmp_path, "0-a", Report(grant=0, held=0, need=99, beat=1))
+        until(lambda: granted(tmp_path, "0-a") == 6)
+        tell(tmp_path, "0-speculated", Report(grant=0, held=0, need=99, beat=1))
+        for beat in range(2, 12):
+            tell(tmp_path, "0-a", Report(grant=1, held=6, need=99, beat=beat))
+            time.sleep(0.1)
+        assert (granted(tmp_path, "0-a"), granted(tmp_path, "0-speculated")) == (6, 0)
+        tell(tmp_path, "0-a", Report(grant=1, held=0, need=0, beat=12, done=True))
+        until(lambda: granted(tmp_path, "0-speculated") == 6)
+
+
 def test_every_task_is_told_to_stop_also_one_that_begins_later(tmp_path: Path) -> None:
     stop = threading.Event()
     with shared_places(str(tmp_path), 6, stop):

@@ -235,6 +235,25 @@ def test_nothing_is_asked_before_there_are_places(teacher: Teacher, tmp_path: Pa
     assert (report.held, report.done) == (0, True)
 
 
+def test_what_was_answered_before_the_first_place_came_is_not_asked_again(teacher: Teacher, tmp_path: Path) -> None:
+    places = tmp_path / "places"
+    rows = [row(f"twice-{i}") for i in range(6)]
+
+    def first_task_then_a_place() -> None:
+        while not (reports := list(places.glob(f"*{REPORT}"))):
+            time.sleep(0.01)
+        answered(rows[:4], spec(teacher), wave(tmp_path))
+        write_grant(str(places), reports[0].name.removesuffix(REPORT), Grant(1, 2))
+
+    before = teacher.stats()["requests"]
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(first_task_then_a_place)
+        *receipts, _ = answered(rows, spec(teacher), wave(tmp_path, places=str(places)))
+        first.result()
+    assert {receipt["request_id"] for receipt in receipts} == {"twice-4", "twice-5"}
+    assert teacher.stats()["requests"] - before == 6
+
+
 def test_no_requests_give_no_receipts_and_no_files(teacher: Teacher, tmp_path: Path) -> None:
     assert answered([], spec(teacher), wave(tmp_path)) == []
     assert list_files(str(tmp_path), ".parquet") == []

@@ -31,7 +31,13 @@ from udfs.engines.teacher_rules import MODEL, answer
 
 MAX_BODY_BYTES = 64 * 2**20
 WATCH_S = 0.5
-GARBAGE = 'Sure! Here it is: {items: [ {"question": \'What, \\frac{'
+SPOILED = {
+    "garbage": 'Sure! Here it is: {items: [ {"question": \'What, \\frac{',
+    "empty": "",
+    "wrong_schema": '{"unexpected": [1, 2, 3]}',
+    "surrogate": '{"answer": "half a pair: \ud83d"}',
+    "large": '{"answer": "' + "much " * 200_000 + '"}',
+}
 
 
 class TeacherServer:
@@ -161,11 +167,10 @@ def completion(body: dict[str, Any], fault: str) -> dict[str, Any]:
     """Makes the reply to a chat request; `fault` spoils its content. An answer over `max_tokens` is cut, as servers
     do.
     """
-    text = {"garbage": GARBAGE, "empty": "", "wrong_schema": '{"unexpected": [1, 2, 3]}'}.get(fault)
-    text = answer(body["messages"]) if text is None else text
+    text = SPOILED[fault] if fault in SPOILED else answer(body["messages"])
     tokens, finish = count_tokens(text), "stop"
     bound = tokens // 2 if fault == "cut" else body.get("max_tokens") or body.get("max_completion_tokens") or tokens
-    if tokens > bound:
+    if tokens > bound and fault != "large":
         text, finish = text[: int(len(text) * bound / tokens)], "length"
         tokens = count_tokens(text)
     prompt = sum(count_tokens(str(message["content"])) for message in body["messages"])

@@ -6,7 +6,7 @@ import argparse
 import hashlib
 from dataclasses import dataclass, fields
 
-KINDS = ("error_500", "error_429", "reset", "hang", "cut", "garbage", "empty", "wrong_schema")
+KINDS = ("error_500", "error_429", "reset", "hang", "cut", "garbage", "empty", "wrong_schema", "surrogate", "large")
 # What a flag says of itself; the other shares are named like what they do.
 HELP = {
     "latency_s": "seconds before each answer",
@@ -18,6 +18,8 @@ HELP = {
     "garbage": "an answer that is no JSON",
     "empty": "an empty answer",
     "wrong_schema": "JSON of another form",
+    "surrogate": "half of a surrogate pair, which is no character",
+    "large": "an answer of 1 MB, whatever max_tokens says",
     "retry_after_s": "seconds that a 429 asks to wait",
     "hang_s": "seconds (default: 60)",
     "max_context": "longest prompt in tokens; 0: any",
@@ -30,7 +32,7 @@ HELP = {
 class Faults:
     """Settings of a stand-in teacher, also by flags of its command and by `POST /faults`.
 
-    The eight shares from `error_500` to `wrong_schema` are each 0..1 and together at most 1. `retry_after_s` goes with
+    The shares from `error_500` to `large` are each 0..1 and together at most 1. `retry_after_s` goes with
     each 429. `max_context` bounds a prompt's tokens (0: no bound). `key`, if set, is asked of every client.
     """
 
@@ -43,6 +45,8 @@ class Faults:
     garbage: float = 0.0
     empty: float = 0.0
     wrong_schema: float = 0.0
+    surrogate: float = 0.0
+    large: float = 0.0
     retry_after_s: float = 0.0
     hang_s: float = 60.0
     max_context: int = 0
