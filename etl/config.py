@@ -149,6 +149,7 @@ class LlmConfig(Section):
     bad_answers: int = Field(ge=0)
     json_schema: bool
     wave_requests: int = Field(gt=0)
+    write_ahead: bool
     device: str
     batch_size: int = Field(gt=0)
     flush_rows: int = Field(gt=0)

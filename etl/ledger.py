@@ -21,7 +21,7 @@ from etl.progress import Watch, silent
 from etl.tables import Tables
 from udfs.engines.protocol import EngineSpec
 from udfs.engines.purse import UNLIMITED, Amount
-from udfs.segments import read_segments
+from udfs.segments import read_segments, unpack_segments
 from udfs.storage import delete, list_files
 from udfs.waves import FATAL, RECEIPT_DDL, SPENT, WaveSettings, answer_partition
 
@@ -33,6 +33,9 @@ REQUEST_COLUMNS = ("request_id", "task", "prompt_id", "model", "params", "sample
 MADE_OF_ANSWERS = ("annotations", "probe_results", "drafts", "refinements")
 # All requests of one prefix are in one bucket, and a wave is a range of buckets.
 BUCKETS = 4096
+FINISHING = (
+    "Ctrl-C: the wave under way is waited for and kept, nothing is asked after it (Ctrl-C again: its answers are lost)"
+)
 STOPPING = "Ctrl-C: nothing more is asked; the answers under way are waited for and kept (Ctrl-C again: not even that)"
 
 
@@ -52,6 +55,12 @@ def engine_spec(llm: LlmConfig, base_urls: list[str]) -> EngineSpec:
         device=llm.device,
         batch_size=llm.batch_size,
     )
+
+
+def share_of(spec: EngineSpec, workers: int) -> EngineSpec:
+    """Gives each of so many workers the same fixed share of the bounds, for where they can not tell each other what they need."""
+    parts = {name: getattr(spec, name) // workers for name in ("max_in_flight", "rpm", "tpm")}
+    return replace(spec, **parts)
 
 
 def on_task_device(spec: EngineSpec) -> EngineSpec:
@@ -164,27 +173,42 @@ class Ledger:
         name, stop = f"{self._run_id}-{self._waves}", threading.Event()
         wave = self._settings(name, progress, now)
         spec = engine_spec(self._llm, self._base_urls())
+        if not self._llm.write_ahead:
+            with finishing_first(stop, lambda: self._watch.stopping(FINISHING)):
+                return self._record(wave, self._receipts(now, wave, share_of(spec, now.workers)))
         with finishing_first(stop, lambda: self._watch.stopping(STOPPING)):
             with shared_places(wave.places, self._llm.max_in_flight, stop):
-                answered = _placed(now).mapInArrow(
-                    lambda batches: answer_partition(batches, on_task_device(spec), wave), RECEIPT_DDL
-                )
-                # Written out before anything looks at it: a `first()` on the plan itself would ask only some partitions, or ask some twice.
-                receipts = self._tables.scratch("receipts", answered)
-            # What others have asked is not in this wave: of the ledger, only the files of this run are read.
-            rows = self._commit(wave.folder, self._tables.read("llm_calls").where(F.col("run_id") == self._run_id))
-            self._settle(receipts)
+                receipts = self._receipts(now, wave, spec)
+            return self._record(wave, receipts)
+
+    def _receipts(self, now: Round, wave: WaveSettings, spec: EngineSpec) -> DataFrame:
+        answered = _placed(now).mapInArrow(
+            lambda batches: answer_partition(batches, on_task_device(spec), wave), RECEIPT_DDL
+        )
+        # Written out before anything looks at it: a `first()` on the plan itself would ask only some partitions, or ask some twice.
+        return self._tables.scratch("receipts", answered)
+
+    def _record(self, wave: WaveSettings, receipts: DataFrame) -> int:
+        # What others have asked is not in this wave: of the ledger, only the files of this run are read.
+        mine = self._tables.read("llm_calls").where(F.col("run_id") == self._run_id)
+        if wave.folder:
+            rows = self._commit(wave.folder, mine)
+        else:
+            packed = receipts.where("data IS NOT NULL").select("data")
+            calls = packed.mapInArrow(unpack_segments, self._tables.read("llm_calls").schema)
+            rows = self._append(calls, mine, f"{self._run_id}-{self._waves}")
+        self._settle(receipts)
         return rows
 
     def _settings(self, name: str, progress: str, now: Round) -> WaveSettings:
         llm, files = self._llm, self._tables.files
         return WaveSettings(
-            f"{files}/wal/{name}",
+            f"{files}/wal/{name}" if llm.write_ahead else "",
             progress,
             self._run_id,
             llm.flush_rows,
             llm.flush_seconds,
-            places=f"{files}/places/{name}",
+            places=f"{files}/places/{name}" if llm.write_ahead else "",
             json_schema=llm.json_schema,
             prices={model: (price.prompt, price.completion) for model, price in llm.prices.items()},
             budget=now.budget,
@@ -210,13 +234,15 @@ class Ledger:
         spark = self._tables.spark
         listed = spark.createDataFrame([(name,) for name in names], "segment string")
         calls = listed.mapInArrow(read_segments, self._tables.read("llm_calls").schema)
-        key = ["request_id", "attempt"]
-        fresh = calls.dropDuplicates(key).join(known.select(*key), key, "left_anti")
-        txn = hashlib.sha256("\n".join(names).encode()).hexdigest()
-        rows = self._tables.append("llm_calls", fresh, txn=txn)
+        rows = self._append(calls, known, "\n".join(names))
         for name in names:
             delete(name)
         return rows
+
+    def _append(self, calls: DataFrame, known: DataFrame, source: str) -> int:
+        key = ["request_id", "attempt"]
+        fresh = calls.dropDuplicates(key).join(known.select(*key), key, "left_anti")
+        return self._tables.append("llm_calls", fresh, txn=hashlib.sha256(source.encode()).hexdigest())
 
 
 def forget_failures(tables: Tables) -> int:

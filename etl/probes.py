@@ -62,6 +62,8 @@ def storage(config: Config) -> str:
 
 def executors_storage(spark: SparkSession, config: Config) -> str:
     """Writes files from executors, and reads and deletes them on the driver: that is how paid answers come home."""
+    if not config.llm.write_ahead:
+        return f"not asked of executors: llm.write_ahead is false, so a kill can lose the answers of a wave ({config.llm.wave_requests:,} requests)"
     folder = f"{files_folder(config.tables)}/check"
 
     def write() -> str:
@@ -78,7 +80,7 @@ def executors_storage(spark: SparkSession, config: Config) -> str:
         if not seen:
             raise UserError(
                 f"what an executor on {host} writes to {folder} the driver does not see: name a folder on shared storage "
-                "(tables.warehouse or tables.files). Until then a kill can lose a whole wave of paid answers"
+                "(tables.warehouse or tables.files), or set llm.write_ahead to false: then a kill can lose the paid answers of a whole wave"
             )
         delete(address)
     return f"executors write there too, seen by the driver ({', '.join(sorted({host for host, _ in written}))})"

@@ -43,11 +43,16 @@ CALL_SCHEMA = pa.schema(
 )
 
 
-def write_segment(folder: str, rows: list[dict[str, Any]]) -> str:
-    """Writes rows as one new object named by the hash of its content; returns its address."""
+def pack_segment(rows: list[dict[str, Any]]) -> bytes:
+    """Makes the content of a segment of rows."""
     buffer = io.BytesIO()
     pq.write_table(pa.Table.from_pylist(rows, schema=CALL_SCHEMA), buffer, compression="zstd")
-    data = buffer.getvalue()
+    return buffer.getvalue()
+
+
+def write_segment(folder: str, rows: list[dict[str, Any]]) -> str:
+    """Writes rows as one new object named by the hash of its content; returns its address."""
+    data = pack_segment(rows)
     address = f"{folder}/{hashlib.sha256(data).hexdigest()}.parquet"
     write_new(address, data)
     return address
@@ -69,6 +74,13 @@ def read_segments(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]
             table = read_segment(address)
             if table is not None:
                 yield from table.to_batches()
+
+
+def unpack_segments(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Maps batches of segment contents (column `data`) to the rows in them."""
+    for batch in batches:
+        for data in batch.column("data").to_pylist():
+            yield from pq.read_table(io.BytesIO(data), schema=CALL_SCHEMA).to_batches()
 
 
 def segments_in(folder: str) -> Iterator[pa.Table]:

@@ -22,16 +22,15 @@ from udfs.engines.protocol import ChatRequest, ChatResult, EngineSpec, FatalEngi
 from udfs.engines.purse import UNLIMITED, Amount, Purse, cost_of
 from udfs.places import PlaceHolder
 from udfs.progress import TaskProgress, trouble_figures
-from udfs.segments import segments_in, write_segment
+from udfs.segments import pack_segment, segments_in, write_segment
 from udfs.tasks import TASKS
 
-RECEIPT_DDL = (
-    "request_id string, segment string, status string, error string, requests double, tokens double, cost double"
-)
+RECEIPT_DDL = "request_id string, segment string, status string, error string, requests double, tokens double, cost double, data binary"
 RECEIPT_SCHEMA = pa.schema(
     [
         *[(name, pa.string()) for name in ("request_id", "segment", "status", "error")],
         *[(name, pa.float64()) for name in ("requests", "tokens", "cost")],
+        ("data", pa.binary()),
     ]
 )
 # The last receipt of a partition has one of these in `status`: what the partition spent, or why nothing can be had.
@@ -48,8 +47,10 @@ ANSWERED = (
 
 @dataclass(frozen=True)
 class WaveSettings:
-    """One wave: where its segments, its progress and its shares of the places go (no `places`: all are this worker's), how often answers are flushed,
-    what each worker may spend, and what a token costs (money per million, by model).
+    """One wave: where its segments, its progress and its shares of the places go, how often answers are flushed, what each worker may spend, and what a
+    token costs (money per million, by model).
+
+    No `folder`: the answers travel in the receipts (`data`), and are lost with their task. No `places`: those of the spec are this worker's.
     """
 
     folder: str
@@ -116,12 +117,12 @@ class _Partition:
             return False
         self._rows = chain([first], self._rows)
         self.number = first["partition"]
-        self._folder = f"{self._wave.folder}/{self.number}"
+        self._folder = f"{self._wave.folder}/{self.number}" if self._wave.folder else ""
         return True
 
     def recall(self) -> None:
         """Looks into the partition's folder for what another task has asked already: one before this one, or one that this one runs beside."""
-        for table in segments_in(self._folder):
+        for table in segments_in(self._folder) if self._folder else ():
             for call in table.select(
                 ["request_id", "attempts", "prompt_tokens", "completion_tokens", "cost"]
             ).to_pylist():
@@ -151,16 +152,17 @@ class _Partition:
         return len(self._done) >= self._wave.flush_rows or (late and bool(self._done))
 
     def flush(self) -> Iterator[pa.RecordBatch]:
-        """Writes the answers at hand as one segment and yields their receipts."""
+        """Writes the answers at hand as one segment, where there is a folder, and yields their receipts."""
         self._flushed_at = time.monotonic()
         if not self._done:
             return
-        segment = write_segment(self._folder, self._done)
+        segment = write_segment(self._folder, self._done) if self._folder else ""
         self._tell()
         receipts = [
             {"request_id": call["request_id"], "segment": segment, "status": call["status"], "error": call["error"]}
             for call in self._done
         ]
+        receipts[0]["data"] = None if segment else pack_segment(self._done)
         self._done = []
         yield pa.RecordBatch.from_pylist(receipts, schema=RECEIPT_SCHEMA)
 

@@ -253,6 +253,21 @@ def steady_part(teacher: Teacher, first: int, last: int) -> list[tuple[float, di
     return seen
 
 
+def test_where_workers_reach_no_storage_the_answers_come_home_with_the_wave(
+    scratch_tables: Make, teacher: Teacher
+) -> None:
+    tables = scratch_tables()
+    rows = requests(tables, "home", 60)
+    with start_teacher(Faults(latency_s=0.02)) as server:
+        settings = {"write_ahead": False, "max_in_flight": 5, "workers": 2, "base_urls": [server.base_url]}
+        assert ledger(tables, teacher, **settings).ask(rows) == 60
+        assert ledger(tables, teacher, "run-2", **settings).ask(rows) == 0
+        seen = server.stats()
+    assert (seen["requests"], seen["peak_in_flight"] <= 5) == (60, True)
+    assert get(tables, "llm_calls", "status") == ["ok"] * 60
+    assert not list(Path(tables.files).glob("wal/**/*.parquet"))
+
+
 def test_requests_of_one_seed_go_to_one_server(scratch_tables: Make, teacher: Teacher) -> None:
     tables = scratch_tables()
     with start_teacher() as other:

@@ -18,7 +18,7 @@ from udfs.engines.protocol import EngineSpec
 from udfs.engines.purse import Amount
 from udfs.engines.teacher_process import Teacher
 from udfs.places import REPORT, Grant, read_report, write_grant
-from udfs.segments import read_segment, segments_in
+from udfs.segments import read_segment, segments_in, unpack_segments
 from udfs.storage import list_files
 from udfs.waves import WaveSettings, answer_partition
 
@@ -117,6 +117,16 @@ def test_a_retried_task_asks_only_what_its_folder_does_not_answer(teacher: Teach
     assert last["requests"] == len(rows), "what the killed task has spent counts"
     assert teacher.stats()["requests"] - before == len(rows) - len(kept)
     assert sorted(call["request_id"] for call in calls_in(tmp_path)) == sorted(r["request_id"] for r in rows)
+
+
+def test_without_a_folder_the_answers_travel_in_the_receipts(teacher: Teacher, tmp_path: Path) -> None:
+    rows = [row(f"travel-{i}") for i in range(7)]
+    got = list(answer_partition(batches(*rows), spec(teacher), wave(tmp_path, folder="")))
+    packed = [batch.filter(batch["data"].is_valid()).select(["data"]) for batch in got]
+    calls = [call for batch in unpack_segments(packed) for call in batch.to_pylist()]
+    told = [receipt["request_id"] for batch in got for receipt in batch.to_pylist()]
+    assert sorted(call["request_id"] for call in calls) == sorted(told[:-1]) == [f"travel-{i}" for i in range(7)]
+    assert list_files(str(tmp_path), ".parquet") == []
 
 
 def test_each_partition_has_a_folder_of_its_own(teacher: Teacher, tmp_path: Path) -> None:
