@@ -12,12 +12,12 @@ from contextlib import contextmanager
 def finishing_first(stop: threading.Event, tell: Callable[[], None]) -> Iterator[None]:
     """Lets the block end by itself at the first Ctrl-C: `stop` is set, `tell` is called, and KeyboardInterrupt is raised when the block has ended.
 
-    A second Ctrl-C is raised at once. Outside the main thread, which gets no signals, the block runs as it is.
+    A second Ctrl-C is raised at once. Outside the main thread, which gets no signals, and in a program that handles Ctrl-C by itself, the block runs as it is.
     """
-    if threading.current_thread() is not threading.main_thread():
+    ours = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if not ours or threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.getsignal(signal.SIGINT)
 
     def stop_first(number: int, frame: object) -> None:
         if stop.is_set():
@@ -26,11 +26,10 @@ def finishing_first(stop: threading.Event, tell: Callable[[], None]) -> Iterator
         # In a thread of its own: the one that is interrupted may be in the middle of a print.
         threading.Thread(target=tell, daemon=True).start()
 
-    if before is signal.default_int_handler:
-        signal.signal(signal.SIGINT, stop_first)
+    signal.signal(signal.SIGINT, stop_first)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if stop.is_set():
         raise KeyboardInterrupt
