@@ -121,7 +121,7 @@ def test_a_retried_task_asks_only_what_its_folder_does_not_answer(teacher: Teach
 
 def test_without_a_folder_the_answers_travel_in_the_receipts(teacher: Teacher, tmp_path: Path) -> None:
     rows = [row(f"travel-{i}") for i in range(7)]
-    got = list(answer_partition(batches(*rows), spec(teacher), wave(tmp_path, folder="")))
+    got = list(answer_partition(batches(*rows), spec(teacher), replace(wave(tmp_path), folder="")))
     packed = [batch.filter(batch["data"].is_valid()).select(["data"]) for batch in got]
     calls = [call for batch in unpack_segments(packed) for call in batch.to_pylist()]
     told = [receipt["request_id"] for batch in got for receipt in batch.to_pylist()]
