@@ -110,7 +110,7 @@ def within_budget(wave: DataFrame, spending: Spending, llm: LlmConfig, workers: 
     assert said is not None
     if said["unbounded"]:
         raise UserError(
-            f"a budget is set, but {spending.step}.params has no max_tokens: without it an answer has no worst case"
+            f"a budget is set, but the params of {spending.step} have no max_tokens: without it an answer has no worst case"
         )
     if said["least"] > 1:
         return None

@@ -122,7 +122,7 @@ class BudgetConfig(LimitsConfig):
     max_requests: int | None = Field(ge=1)
     max_tokens: int | None = Field(ge=1)
     max_cost: float | None = Field(gt=0)
-    steps: dict[Literal["annotate", "probe", "synthesize", "refine"], LimitsConfig]
+    steps: dict[Literal["annotate", "probe", "synthesize", "refine", "measure"], LimitsConfig]
 
 
 class PriceConfig(Section):
@@ -240,9 +240,21 @@ class DedupConfig(Section):
     audit_rows: int = Field(ge=0)
 
 
+class ClusterAgentConfig(Section):
+    """The LLM cluster agent; `rounds: 0` switches it off."""
+
+    rounds: int = Field(ge=0)
+    samples: int = Field(gt=1)
+    criteria_samples: int = Field(gt=0)
+    items: list[Literal["documents", "qa"]] = Field(min_length=1)
+    max_text_chars: int = Field(gt=0)
+    params: dict[str, Any]
+
+
 class MeasureConfig(Section):
     scopes: list[Literal["all", "discipline", "difficulty", "cell", "source", "branch"]]
     groups: int = Field(gt=1)
+    cluster_agent: ClusterAgentConfig
 
 
 class SelectConfig(Section):

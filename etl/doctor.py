@@ -22,6 +22,7 @@ LINKS = (
     ("refinements", "qa_id", "draft_id", "drafts", "draft_id"),
     ("qa", "qa_id", "request_ids", "llm_calls", "request_id"),
     ("qa", "qa_id", "qa_id", "refinements", "qa_id"),
+    ("cluster_rounds", "concat_ws(' ', items, round)", "request_ids", "llm_calls", "request_id"),
     ("mixture", "item_id", "item_id", "qa", "qa_id"),
     ("curation", "doc_id", "doc_id", "documents", "doc_id"),
 )

@@ -88,6 +88,8 @@ class AllCountedError(Exception):
 class DryLedger(Ledger):
     """A ledger that counts requests in place of asking them; `left` is how often the running step will still ask."""
 
+    assumes = True
+
     def __init__(self, tables: Tables, config: Config) -> None:
         super().__init__(tables, config.llm, "dry-run", list)
         self._tokenizer = config.ingest.tokenizer
@@ -165,13 +167,13 @@ def _plan(job: Job, step: Step, log: StepLog, made_by: dict[str, str]) -> StepPl
         entry = {"step": step.name, "attempt": 1, "status": "unchanged", "versions_out": before.versions_out}
         log.add(entry, before.outcome, 0.0)
         return StepPlan(step.name, "unchanged")
-    return _asks(job, step) if "llm_calls" in step.writes else StepPlan(step.name, "runs")
+    return _asks(job, step) if step.tasks_under(job.config) else StepPlan(step.name, "runs")
 
 
 def _asks(job: Job, step: Step) -> StepPlan:
     ledger = job.ledger
     assert isinstance(ledger, DryLedger)
-    ledger.counted, ledger.left = [], len(step.tasks)
+    ledger.counted, ledger.left = [], len(step.tasks_under(job.config))
     try:
         step.run(job)
     except AllCountedError:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 REQUEST_COLUMNS = ("request_id", "task", "prompt_id", "model", "params", "sample", "messages", "prefix")
 # The tables with a row for each request; an answer that can not be used is there with the reason `llm_unusable`.
-MADE_OF_ANSWERS = ("annotations", "probe_results", "drafts", "refinements")
+MADE_OF_ANSWERS = ("annotations", "probe_results", "drafts", "refinements", "cluster_rounds")
 # All requests of one prefix are in one bucket, and a wave is a range of buckets.
 BUCKETS = 4096
 FINISHING = (
@@ -84,6 +84,9 @@ class Ledger:
 
     With `retry_failed`, requests that have failed for good are asked once more, as a new attempt.
     """
+
+    # Whether `etl.asking.ask` may go on with answers that nobody gave: a dry run alone.
+    assumes = False
 
     def __init__(
         self,

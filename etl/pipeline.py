@@ -181,7 +181,7 @@ def _run_step(job: Job, step: Step, attempt: int, log: StepLog, tracker: Tracker
     spending = job.ledger.spending
     spending.step, paid = step.name, spending.total
     # What a step has made of failed calls was taken out of its own table, on which it does not hang.
-    again = job.ledger.retry_failed and bool(step.tasks)
+    again = job.ledger.retry_failed and bool(step.tasks_under(job.config))
     before = None if again else log.last_success(step, fingerprint)
     if before is None:
         # A step that runs finds its ids (plan_id, dedup_id) in the table: those of the unchanged steps before it must be there.
@@ -216,5 +216,5 @@ def fingerprint_of(job: Job, step: Step, log: StepLog) -> str:
     made = {name: log.made_version(name) for name in step.reads}
     picked = {name: log.current_id(name) for name in step.ids}
     parts = [job.config.fingerprint(*step.settings), repr(sorted(made.items())), repr(sorted(picked.items()))]
-    parts += [TASKS[task].prompts_id for task in step.tasks]
+    parts += [TASKS[task].prompts_id for task in step.tasks_under(job.config)]
     return stable_id(*parts, step.hangs_on(job))

@@ -59,6 +59,8 @@ def models_of(config: Config, steps: set[str]) -> list[str]:
     used = {"probe": config.probe.model or models.judge, "synthesize": models.teacher, "refine": models.refiner}
     if "llm" in (config.annotate.annotator, config.annotate.fallback):
         used["annotate"] = models.annotator
+    if config.measure.cluster_agent.rounds:
+        used["measure"] = models.judge
     if config.probe.questions == 0:
         del used["probe"]
     return sorted({model for step, model in used.items() if step in steps})

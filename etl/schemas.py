@@ -323,10 +323,32 @@ TABLES: dict[str, Table] = {
             items string documents or qa
             metric string name of the measure
             value double value
-            n bigint rows behind it
-            params string settings of the measure
+            n bigint rows behind it; of cluster_agent_*: rounds
+            params string settings of the measure; of cluster_agent_*: as JSON
             ci_low double interval
             ci_high double interval
+        """),
+    ),
+    "cluster_rounds": Table(
+        "measure",
+        ("inputs_id", "items", "seed", "round"),
+        "Rounds of the LLM cluster agent: what it was shown, its clusters and their verdicts",
+        _columns("""
+            inputs_id string hash of inputs and settings, as in diversity
+            items string documents or qa
+            seed bigint seed of the draw
+            round int 0..N-1
+            model string model asked
+            samples int texts a round
+            item_ids array<string> the texts in the order shown; members of clusters count from 1
+            criteria string lines by which it sorted
+            clusters array<struct<cluster:int,members:array<int>,reasoning:string,valid:boolean,reason:string>> all of them; valid and its reason by verification
+            n_clusters int clusters that are valid
+            n_kept int texts in them
+            status string ok or rejected
+            reason string why the round does not count
+            error string the reason in the words of the model or server
+            request_ids array<string> calls in the ledger: criteria, clusters, verdicts
         """),
     ),
     "mixture": Table(

@@ -76,6 +76,11 @@ def the_labels(job: Job) -> str:
     return repr(job.annotators)
 
 
+def always(config: Config) -> bool:
+    """Says that a step asks its LLM tasks under any config."""
+    return True
+
+
 def nothing_missing(outcome: Outcome) -> bool:
     """Says that a step makes nothing outside the tables."""
     return True
@@ -86,7 +91,7 @@ class Step:
     """One step of the pipeline.
 
     It is skipped when what it hangs on is that of its last success: the versions of the tables it `reads`, the `ids` of earlier steps by which it picks
-    rows of them (plan_id, dedup_id), the settings it names, and the prompts of its LLM `tasks`; `hangs_on` adds what else there is, `intact` tells whether what it made outside the tables is still there. Of the tables it `writes`,
+    rows of them (plan_id, dedup_id), the settings it names, and the prompts of its LLM `tasks` (which it asks where the config says so: `asks`); `hangs_on` adds what else there is, `intact` tells whether what it made outside the tables is still there. Of the tables it `writes`,
     those that it `replaces` hold its last run alone, so they must still be at the version it left. A step that reads no table (ingest) looks for itself.
     """
 
@@ -100,6 +105,11 @@ class Step:
     ids: tuple[str, ...] = ()
     hangs_on: Callable[[Job], str] = nothing_else
     intact: Callable[[Outcome], bool] = nothing_missing
+    asks: Callable[[Config], bool] = always
+
+    def tasks_under(self, config: Config) -> tuple[str, ...]:
+        """Returns the LLM tasks of the step, or none where the config switches them off."""
+        return self.tasks if self.asks(config) else ()
 
 
 def content_of(rows: DataFrame, *columns: str) -> str:

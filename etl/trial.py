@@ -51,7 +51,7 @@ def try_step(spark: SparkSession, config: Config, step: Step, rows: int) -> tupl
     with WarehouseLock(tables.files, run_id), Endpoint(config.llm) as endpoint:
         ledger = TrialLedger(tables, config.llm, run_id, endpoint.base_urls)
         ledger.recover()
-        ledger.rows, ledger.left, ledger.spending.step = rows, len(step.tasks), step.name
+        ledger.rows, ledger.left, ledger.spending.step = rows, len(step.tasks_under(config)), step.name
         dry = DryTables(spark, config.tables)
         job = Job(spark, config, dry, ledger, read_taxonomy(config), run_id, lambda text: None, silent(tables.files))
         with suppress(AllCountedError):

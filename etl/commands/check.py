@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _inputs(config: Config) -> str:
-    check_before(config, [step for step in ORDER if "llm_calls" not in step.writes])
+    check_before(config, [step for step in ORDER if not step.tasks_under(config)])
     return "taxonomy, packages, tokenizer and local paths are there"
 
 

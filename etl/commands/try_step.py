@@ -7,6 +7,7 @@ import json
 from typing import TYPE_CHECKING
 
 from etl.commands.arguments import add_config, config_of
+from etl.errors import UserError
 from etl.pipeline import ORDER
 from etl.preflight import check_before
 from etl.screen import Screen
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from etl.commands.arguments import Commands
 
 ASKING = tuple(dict.fromkeys(step.name for step in ORDER if step.tasks))
+# What makes a step ask that does not always.
+SWITCHES = {"measure": "set measure.cluster_agent.rounds"}
 NOTHING = "Nothing to ask: the step has done all its rows, or the steps before it have not run yet (boostqa run --conf ... --to STEP)."
 
 
@@ -35,6 +38,8 @@ def run(args: argparse.Namespace) -> int:
     """Asks, and prints what was asked and answered. The answers stay in the ledger: a run does not pay for them again."""
     config = config_of(args)
     step = next(step for step in ORDER if step.name == args.step)
+    if not step.tasks_under(config):
+        raise UserError(f"the step {step.name} asks no model as the config has it: {SWITCHES[step.name]}")
     with Screen() as screen:
         check_before(config, [step])
         screen.start(f"trying {step.name}")

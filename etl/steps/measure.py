@@ -10,8 +10,10 @@ import pyarrow as pa
 from pyspark.sql import Window
 from pyspark.sql import functions as F
 
+from etl.cluster_agent import hangs_on, is_on, run_agent
 from etl.items import ITEM, clean_questions, labels, unique_seeds, vectors
 from etl.step import Job, Outcome, Step, the_labels, the_recipes
+from udfs.cluster_agent import TASKS
 from udfs.diversity import all_intervals, all_measures
 from udfs.embedding import from_binary
 from udfs.moments import Moments, merge, moments_of
@@ -33,23 +35,37 @@ SAMPLE_PARTS = 64
 def run(job: Job) -> Outcome:
     """Measures every scope of the config. Rows without a vector that may decide are left out, with the reason."""
     rows = job.tables.scratch("measure_rows", _rows(job))
-    counts = {bool(r["readable"]): r["count"] for r in rows.groupBy("readable").count().collect()}
+    sizes = rows.groupBy("items").agg(F.count("*").alias("n"), F.count_if("readable").alias("readable")).collect()
+    texts = {row["items"]: row["n"] for row in sizes}
+    readable = sum(row["readable"] for row in sizes)
     scoped = _scoped(rows.where("readable"), list(job.config.measure.scopes))
-    job.say(f"measuring {counts.get(True, 0)} vectors")
+    job.say(f"measuring {readable} vectors")
     measured = geometric(scoped, job.config.measure.groups).unionByName(textual(scoped))
     written = job.tables.append_new("diversity", measured.withColumn("inputs_id", F.lit(job.fingerprint)))
-    dropped = {"no_readable_vector": counts[False]} if counts.get(False) else {}
-    return Outcome(sum(counts.values()), counts.get(True, 0), dropped, {"values": float(written)})
+    unread = sum(texts.values()) - readable
+    # The agent reads texts, so those without a vector are among what it may be shown.
+    agent = run_agent(job, rows, texts) if is_on(job.config) else {}
+    return Outcome(
+        sum(texts.values()),
+        readable,
+        {"no_readable_vector": unread} if unread else {},
+        {"values": float(written), **agent},
+    )
 
 
 def _rows(job: Job) -> DataFrame:
     nothing = F.lit(None).cast("string")
     docs = unique_seeds(job.tables).select(
-        *ITEM, F.lit("documents").alias("items"), F.col("item_text").alias("text"), "source", nothing.alias("branch")
+        *ITEM,
+        F.lit("documents").alias("items"),
+        F.col("item_text").alias("text"),
+        "lang",
+        "source",
+        nothing.alias("branch"),
     )
     questions = clean_questions(job.tables, job.config)
     qa = questions.select(
-        *ITEM, F.lit("qa").alias("items"), F.col("question").alias("text"), nothing.alias("source"), "branch"
+        *ITEM, F.lit("qa").alias("items"), F.col("question").alias("text"), "lang", nothing.alias("source"), "branch"
     )
     label = labels(job.tables, job.annotators).select(*ITEM, "discipline", "difficulty")
     vector = vectors(job.tables, job.config.embed).select(*ITEM, "vector", "reason")
@@ -164,8 +180,10 @@ STEP = Step(
     "measure",
     run,
     reads=INPUTS,
-    writes=("diversity",),
+    writes=("diversity", "cluster_rounds", "llm_calls"),
     ids=("seed_dedup_id", "dedup_id"),
     settings=("measure", "embed"),
-    hangs_on=lambda job: the_labels(job) + the_recipes(job),
+    tasks=TASKS,
+    asks=is_on,
+    hangs_on=lambda job: the_labels(job) + the_recipes(job) + hangs_on(job.config),
 )

@@ -35,6 +35,8 @@ def refusal(config: Config, steps: str) -> str:
         ({}, ("refine", "synthesize"), ["r", "t"]),
         ({"probe": {"model": "student"}}, ("probe",), ["student"]),
         ({"probe": {"questions": 0}}, NAMES, ["a", "r", "t"]),
+        ({}, ("measure",), []),
+        ({"measure": {"cluster_agent": {"rounds": 20}}}, ("measure",), ["j"]),
         ({"annotate": {"fallback": "none"}}, NAMES, ["j", "r", "t"]),
         ({"annotate": {"annotator": "llm", "fallback": "none"}}, ("annotate",), ["a"]),
         ({"llm": {**NOWHERE, "models": dict.fromkeys(MODELS, "same")}}, NAMES, ["same"]),

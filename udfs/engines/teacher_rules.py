@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from udfs.engines.teacher_clusters import find_criteria, sort_texts, verify_clusters
 from udfs.engines.teacher_text import Fact, field_scores, find_facts, language_of, reading_level
 from udfs.prompts import fill, prompt_sections
 
@@ -25,6 +26,7 @@ GRADE_LINE = re.compile("^(?:Grade|学段)[:\uff1a] *(\\w+) *$", re.MULTILINE)
 COUNT_LINE = re.compile("^(?:Number of questions|题目数量)[:\uff1a] *(\\d+) *$", re.MULTILINE)
 FINAL_LINE = re.compile("^(?:Final answer:|最终答案[:\uff1a]) *(.+)$", re.MULTILINE)
 OPTION_LINE = re.compile(r"^([A-Z])\. ", re.MULTILINE)
+SAMPLE = re.compile(r"<sample_(\d+)>\n(.*?)\n</sample_\1>", re.DOTALL)
 FORMS = {"definition": "open", "number": "calculation", "cause": "open", "statement": "open"}
 POINTS_OUTSIDE = re.compile(
     r"\b(?:according to|in|from|based on) (?:the|this) (?:above |following )?(?:passage|text|article|source|paragraph|excerpt)\b"
@@ -46,6 +48,10 @@ class Asked:
         """Text between the tags of that name, or nothing."""
         found = re.search(f"<{tag}>\n?(.*?)\n?</{tag}>", self.user, re.DOTALL)
         return found[1] if found else ""
+
+    def samples(self) -> list[str]:
+        """The numbered samples, in their order."""
+        return [text for _, text in SAMPLE.findall(self.user)]
 
 
 def answer(messages: Sequence[dict[str, Any]]) -> str:
@@ -127,10 +133,18 @@ def guess(asked: Asked) -> dict[str, Any]:
     return {"answer": letters[asked.seed % len(letters)] if letters else str(asked.seed % 10)}
 
 
+def clusters_of(asked: Asked) -> list[dict[str, Any]]:
+    """Reads the clusters of a request, a line each."""
+    return [json.loads(line) for line in asked.block("clusters").splitlines()]
+
+
 RULES: dict[str, Callable[[Asked], dict[str, Any]]] = {
     "annotate": annotate,
     "multi_grade": make_questions,
     "high_difficulty": make_questions,
     "refine": refine,
     "probe": guess,
+    "cluster_criteria": lambda asked: find_criteria(asked.samples()),
+    "cluster_texts": lambda asked: sort_texts(asked.samples()),
+    "cluster_verify": lambda asked: verify_clusters(asked.samples(), clusters_of(asked)),
 }

@@ -13,7 +13,7 @@ from importlib import resources
 LANGUAGES = ("en", "zh")
 PLACEHOLDER = re.compile(r"\{\{(\w+)\}\}")
 SECTION = re.compile(r"^## (.+)$", re.MULTILINE)
-CLOSING_TAG = re.compile(r"</(source|question|draft|options)\s*>", re.IGNORECASE)
+CLOSING_TAG = re.compile(r"</(source|question|draft|options|criteria|clusters|sample_\d+)\s*>", re.IGNORECASE)
 
 
 def prompt_language(lang: str | None) -> str:

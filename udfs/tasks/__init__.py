@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from udfs.tasks import annotate, high_difficulty, multi_grade, probe, refine
+from udfs.tasks import (
+    annotate,
+    cluster_criteria,
+    cluster_texts,
+    cluster_verify,
+    high_difficulty,
+    multi_grade,
+    probe,
+    refine,
+)
 from udfs.tasks.task import Parsed, Row, Task
 
 __all__ = ["TASKS", "Parsed", "Row", "Task"]
 
-TASKS: dict[str, Task] = {
-    task.name: task for task in (annotate.TASK, multi_grade.TASK, high_difficulty.TASK, refine.TASK, probe.TASK)
-}
+MODULES = (annotate, multi_grade, high_difficulty, refine, probe, cluster_criteria, cluster_texts, cluster_verify)
+TASKS: dict[str, Task] = {module.TASK.name: module.TASK for module in MODULES}

@@ -95,6 +95,11 @@ def source_of(row: Row) -> str:
     return enclose(f"{question}\n\n{answer}")
 
 
+def samples_of(row: Row) -> str:
+    """The `texts` of a row, each between tags that number it from 1."""
+    return "\n\n".join(f"<sample_{n}>\n{enclose(str(text))}\n</sample_{n}>" for n, text in enumerate(row["texts"], 1))
+
+
 def chat(system: str, user: str) -> list[Message]:
     """The two messages of a request. What many requests share comes first, for the server's prefix cache."""
     return [{"role": "system", "content": system}, {"role": "user", "content": user}]

@@ -42,6 +42,11 @@ def test_a_few_requests_are_asked_and_kept(
     assert {name for name in after if after[name] != before[name]} == {"llm_calls"}
 
 
+def test_a_step_that_is_switched_off_says_what_switches_it_on(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["try", "measure", "--conf", "conf/local.yaml"]) == 2
+    assert "asks no model as the config has it: set measure.cluster_agent.rounds" in capsys.readouterr().err
+
+
 def test_only_steps_that_ask_can_be_tried(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
         main(["try", "dedup", "--conf", "conf/local.yaml"])

@@ -34,6 +34,12 @@ def row_of(lang: str) -> dict[str, Any]:
         "question": "Why does ice float?",
         "answer": "Its density is lower.",
         "options": ["It is lighter.", "It is colder."],
+        "texts": [TEXTS[lang], "A second text. </sample_2> </clusters>", "A third."],
+        "criteria": "- phase: Texts on one phase of matter belong together. </criteria>",
+        "clusters": [
+            {"cluster": 1, "members": [1, 3], "reasoning": "both on ice </clusters>"},
+            {"cluster": 2, "members": [2], "reasoning": "alone"},
+        ],
     }
 
 
