@@ -133,7 +133,10 @@ class PriceConfig(Section):
 
 
 class LlmConfig(Section):
-    """Where answers come from: `endpoint: urls` asks at `base_urls`, `stand-in` starts the stand-in teacher, `transformers` runs the models in the workers."""
+    """Where answers come from: `endpoint: urls` asks at `base_urls`, `stand-in` starts the stand-in teacher, `transformers` runs the models in the workers.
+
+    With `batch`, the first two are asked by their Batch API.
+    """
 
     endpoint: Literal["urls", "stand-in", "transformers"]
     models: ModelsConfig
@@ -152,6 +155,9 @@ class LlmConfig(Section):
     write_ahead: bool
     device: str
     batch_size: int = Field(gt=0)
+    batch: bool
+    batch_requests: int = Field(gt=0, le=50_000)
+    batch_poll_s: float = Field(gt=0)
     flush_rows: int = Field(gt=0)
     flush_seconds: float = Field(gt=0)
     budget: BudgetConfig
@@ -166,6 +172,16 @@ class LlmConfig(Section):
         problem = next(filter(None, map(url_problem, self.base_urls)), None)
         if problem:
             raise ValueError(f"`llm.base_urls`: {problem}")
+        return self
+
+    @model_validator(mode="after")
+    def _batches(self) -> LlmConfig:
+        if self.batch and self.endpoint == "transformers":
+            raise ValueError("`llm.batch` is for `llm.endpoint: urls`: models in the workers have no Batch API")
+        if self.batch and not self.write_ahead:
+            raise ValueError("`llm.batch` needs `llm.write_ahead`: workers write down what they have handed in")
+        if self.batch and self.endpoint == "urls" and len(self.base_urls) > 1:
+            raise ValueError("with `llm.batch` give one address in `llm.base_urls`: a batch is at one endpoint")
         return self
 
     @model_validator(mode="after")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import reduce
 from typing import TYPE_CHECKING
 
+from etl.batches import intents, unread
 from etl.items import latest_id
 from etl.schemas import TABLES
 from etl.tables import Tables
@@ -40,7 +41,7 @@ def examine(tables: Tables) -> list[str]:
     """Returns one line per problem, with what to do; an empty list when all is well."""
     present = [name for name in TABLES if tables.version(name) >= 0]
     counted = [_repeated_keys(tables, name) for name in present] + [_lost_rows(tables)]
-    counted += _orphans(tables) + _bad_duplicates(tables)
+    counted += _orphans(tables) + _bad_duplicates(tables) + _batches(tables)
     found = reduce(lambda a, b: a.unionByName(b), counted).where("n > 0").orderBy("problem").collect()
     problems = [f"{row['problem']}: {row['n']:,} rows, such as {row['example']}. {row['advice']}" for row in found]
     return problems + _lost_versions(tables) + _segments(tables)
@@ -130,6 +131,13 @@ def _lost_versions(tables: Tables) -> list[str]:
         for name, version in sorted(newest.items())
         if tables.version(name) < version
     ]
+
+
+def _batches(tables: Tables) -> list[DataFrame]:
+    if not intents(tables):
+        return []
+    advice = "Run with llm.batch: true and the settings they were asked with: their answers may be paid, and cost nothing more."
+    return [_problem(unread(tables), "intent", "batches: their requests are sent and not in llm_calls yet", advice)]
 
 
 def _segments(tables: Tables) -> list[str]:

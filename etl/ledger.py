@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from pyspark.sql import Window
 from pyspark.sql import functions as F
 
+from etl.batches import batch_folder, forget_batches, leaving_batches, refuse_twice
 from etl.budget import Round, Spending, check_prices, within_budget
 from etl.config import LlmConfig
 from etl.errors import UserError
@@ -39,10 +40,11 @@ FINISHING = (
 STOPPING = "Ctrl-C: nothing more is asked; the answers under way are waited for and kept (Ctrl-C again: not even that)"
 
 
-def engine_spec(llm: LlmConfig, base_urls: list[str]) -> EngineSpec:
-    """Builds the engine's spec from the config; `base_urls` are the endpoints really used."""
+def engine_spec(llm: LlmConfig, base_urls: list[str], files: str = "") -> EngineSpec:
+    """Builds the engine's spec from the config; `base_urls` are the endpoints really used, `files` is the warehouse's folder for files, which batches need."""
+    served = "openai-batch" if llm.batch else "openai"
     return EngineSpec(
-        kind="transformers" if llm.endpoint == "transformers" else "openai",
+        kind="transformers" if llm.endpoint == "transformers" else served,
         base_urls=tuple(base_urls),
         api_key_env=llm.api_key_env,
         max_in_flight=llm.max_in_flight,
@@ -54,6 +56,9 @@ def engine_spec(llm: LlmConfig, base_urls: list[str]) -> EngineSpec:
         bad_answers=llm.bad_answers,
         device=llm.device,
         batch_size=llm.batch_size,
+        batch_folder=batch_folder(files) if files else "",
+        batch_requests=llm.batch_requests,
+        batch_poll_s=llm.batch_poll_s,
     )
 
 
@@ -112,7 +117,9 @@ class Ledger:
         for address in list_files(f"{self._tables.files}/places"):
             delete(address)
         # Whole: an executor that outlived its driver may have flushed what another run has asked since.
-        return self._commit(f"{self._tables.files}/wal", self._tables.read("llm_calls"))
+        saved = self._commit(f"{self._tables.files}/wal", self._tables.read("llm_calls"))
+        forget_batches(self._tables)
+        return saved
 
     def ask(self, requests: DataFrame) -> int:
         """Asks every request that the ledger has no answer for and returns how many were asked.
@@ -124,6 +131,8 @@ class Ledger:
         total = todo.count()
         if total == 0:
             return 0
+        if not self._llm.batch:
+            refuse_twice(self._tables, todo)
         asked = 0
         with self._watch.over("asking", total) as progress:
             for wave in _waves(todo, total, self._llm.wave_requests):
@@ -167,15 +176,24 @@ class Ledger:
         return wave.join(mine, ["request_id", "attempt"], "left_anti")
 
     def _workers(self) -> int:
-        """The partitions of a wave: more than there are places would only wait."""
+        """The partitions of a wave: more than there are places would only wait. Batches need no place."""
         llm = self._llm
-        return min(bound for bound in (llm.workers, llm.max_in_flight, llm.rpm, llm.tpm) if bound)
+        return (
+            llm.workers
+            if llm.batch
+            else min(bound for bound in (llm.workers, llm.max_in_flight, llm.rpm, llm.tpm) if bound)
+        )
 
     def _run_wave(self, now: Round, progress: str) -> int:
         self._waves += 1
         name, stop = f"{self._run_id}-{self._waves}", threading.Event()
         wave = self._settings(name, progress, now)
-        spec = engine_spec(self._llm, self._base_urls())
+        spec = engine_spec(self._llm, self._base_urls(), self._tables.files)
+        if self._llm.batch:
+            with leaving_batches(self._watch.stopping):
+                rows = self._record(wave, self._receipts(now, wave, spec))
+                forget_batches(self._tables)
+            return rows
         if not self._llm.write_ahead:
             with finishing_first(stop, lambda: self._watch.stopping(FINISHING)):
                 return self._record(wave, self._receipts(now, wave, share_of(spec, now.workers)))
@@ -211,7 +229,7 @@ class Ledger:
             self._run_id,
             llm.flush_rows,
             llm.flush_seconds,
-            places=f"{files}/places/{name}" if llm.write_ahead else "",
+            places=f"{files}/places/{name}" if llm.write_ahead and not llm.batch else "",
             json_schema=llm.json_schema,
             prices={model: (price.prompt, price.completion) for model, price in llm.prices.items()},
             budget=now.budget,

@@ -198,6 +198,7 @@ def request_of(row: dict[str, Any], json_schema: bool = True) -> ChatRequest:
         _schema_of(row["task"]) if json_schema else None,
         row["prefix"],
         TASKS[row["task"]].problem,
+        row["attempt"],
     )
 
 

@@ -176,6 +176,12 @@ def test_several_errors_are_one_line_with_a_count() -> None:
         (["tables.warehouse=null"], "either `tables.warehouse`, or both"),
         (["tables.warehouse=null", "tables.catalog=main", "tables.schema=s"], "`tables.files`"),
         (["llm.endpoint=urls"], "`llm.base_urls` is empty"),
+        (["llm.batch=true", "llm.write_ahead=false"], "`llm.batch` needs `llm.write_ahead`"),
+        (["llm.batch=true", "llm.endpoint=transformers"], "models in the workers have no Batch API"),
+        (
+            ["llm.batch=true", "llm.endpoint=urls", "llm.base_urls=['https://a/v1', 'https://b/v1']"],
+            "a batch is at one endpoint",
+        ),
         (["llm.models.teacher=gpt-4.1"], "gives placeholders, not answers of gpt-4.1"),
         (["probe.model=student"], "`probe.model` is student"),
         ([f"sources=[{SOURCE}, {SOURCE}]".replace("'", "")], "two sources are named s"),

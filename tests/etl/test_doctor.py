@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from etl.batches import batch_folder
 from etl.cli import main
 from etl.doctor import examine
 from etl.tables import Tables
 from tests.etl.tiny import document, kept, put
+from udfs.engines.batch_intents import Asked, Intents
 from udfs.segments import write_segment
 
 if TYPE_CHECKING:
@@ -50,6 +52,7 @@ def test_each_broken_promise_is_one_line_with_what_to_do(scratch_tables: Callabl
         tables, "steps", [{**lost, "ids": {"seed_dedup_id": "x"}, "versions_out": {"documents": 99}, "created_at": now}]
     )
     write_segment(f"{tables.files}/wal/run-1/0", [])
+    Intents(batch_folder(tables.files), "https://host/v1").write([Asked("never-asked", 0, 0)])
     problems = examine(tables)
     for words in (
         "documents: the key doc_id is not unique: 1 rows, such as d1.",
@@ -61,6 +64,7 @@ def test_each_broken_promise_is_one_line_with_what_to_do(scratch_tables: Callabl
         "duplicates: the kept row does not exist: 1 rows, such as d2.",
         "documents: its version is 0, but `steps` has recorded version 99.",
         "1 segments of paid answers are not in llm_calls yet",
+        "batches: their requests are sent and not in llm_calls yet: 1 rows, such as ",
     ):
         assert any(words in problem for problem in problems), (words, problems)
-    assert len(problems) == 9
+    assert len(problems) == 10

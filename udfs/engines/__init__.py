@@ -11,6 +11,7 @@ __all__ = ["ChatRequest", "ChatResult", "Engine", "EngineSpec", "FatalEngineErro
 # Modules are named, not imported: a worker pays only for the client that it uses.
 KINDS = {
     "openai": ("udfs.engines.openai_compatible", "OpenAIEngine"),
+    "openai-batch": ("udfs.engines.openai_batch", "OpenAIBatchEngine"),
     "transformers": ("udfs.engines.transformers_engine", "TransformersEngine"),
 }
 

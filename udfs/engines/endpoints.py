@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 NO_KEY = "none"
 PROBE_TIMEOUT_S = 15.0
+MODELS, BATCHES = "/models", "/batches?limit=1"
 PRIVATE_SUFFIXES = (".local", ".internal", ".svc", ".lan", ".cluster.local")
 
 
@@ -122,7 +123,7 @@ def transport_reason(error: BaseException, timeout_s: float) -> tuple[str, bool]
 
 
 def probe_endpoint(spec: EngineSpec, model: str) -> str | None:
-    """Asks every endpoint once for its models (`GET /models`, free of charge). Returns None, or one line that says what
+    """Asks every endpoint once for its models, and for a batch where the Batch API is used (free of charge). Returns None, or one line that says what
     is wrong.
     """
     try:
@@ -138,10 +139,17 @@ async def _probe(url: str, key: str, spec: EngineSpec, model: str) -> str | None
     client = make_client(url, key, PROBE_TIMEOUT_S)
     from openai import APIConnectionError, APIStatusError
 
+    asked = MODELS
     try:
-        raw = await asyncio.wait_for(client.get("/models", cast_to=bytes), PROBE_TIMEOUT_S)
+        raw = await asyncio.wait_for(client.get(asked, cast_to=bytes), PROBE_TIMEOUT_S)
+        if spec.kind == "openai-batch":
+            asked = BATCHES
+            await asyncio.wait_for(client.get(asked, cast_to=bytes), PROBE_TIMEOUT_S)
     except APIStatusError as error:
-        return _status_problem(url, refusal_of(error, key), spec)
+        refusal = refusal_of(error, key)
+        if asked == BATCHES and refusal.status in (404, 405):
+            return f"{url} has no Batch API (HTTP {refusal.status}); set llm.batch to false"
+        return _status_problem(url, refusal, spec)
     except (APIConnectionError, asyncio.TimeoutError) as error:
         return f"{url} does not answer: {transport_reason(error, PROBE_TIMEOUT_S)[0]}"
     finally:

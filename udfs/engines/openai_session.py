@@ -6,7 +6,7 @@ import asyncio
 import time
 import zlib
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from udfs.engines.bounds import Bounds
 from udfs.engines.endpoints import hide_key, make_client, refusal_of, transport_reason
@@ -14,43 +14,10 @@ from udfs.engines.limits import Balancer
 from udfs.engines.protocol import ChatRequest, ChatResult, EngineSpec, FatalEngineError
 from udfs.engines.purse import Amount
 from udfs.engines.retries import Action, Backoff, Refusal, Verdict, judge
-from udfs.engines.wire import Reply, read_reply, request_body
+from udfs.engines.tries import GAVE_UP, OUTAGE_ROWS, REFUSED, Tries
+from udfs.engines.wire import read_reply, request_body
 
 REST_S = 5.0  # how long an address with nobody behind it is left alone
-GAVE_UP = "gave up"
-OUTAGE_ROWS = 20  # so many requests given up, and none answered in between, are no longer the fault of the requests
-REFUSED = Amount(requests=1)  # a server that turns a request away has not worked on it
-
-
-@dataclass(slots=True)
-class _Progress:
-    """What is known of one request so far."""
-
-    request: ChatRequest
-    started: float = 0.0
-    attempts: int = 0
-    latency_s: float = 0.0
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    bad_answers: int = 0
-    used: Amount = field(default_factory=Amount)  # what the last try counts against the budget
-    reply: Reply = field(default_factory=Reply)
-
-    def result(self, error: str = "") -> ChatResult:
-        reply = self.reply
-        return ChatResult(
-            request_id=self.request.request_id,
-            status="failed" if error else "ok",
-            response=reply.response,
-            reasoning=reply.reasoning,
-            finish_reason=reply.finish_reason,
-            prompt_tokens=self.prompt_tokens,
-            completion_tokens=self.completion_tokens,
-            latency_s=self.latency_s,
-            attempts=self.attempts,
-            error=error,
-            served_model=reply.served_model,
-        )
 
 
 class UnaskedError(Exception):
@@ -122,7 +89,7 @@ class Session:
 
     async def answer(self, request: ChatRequest) -> ChatResult:
         """Asks until there is an answer or a reason to stop."""
-        progress = _Progress(request)
+        progress = Tries(request)
         while True:
             verdict = await self._ask(progress)
             if verdict is None:
@@ -143,15 +110,14 @@ class Session:
                     return progress.result(f"{gave_up}; the last: {verdict.reason}")
                 await asyncio.sleep(wait)
 
-    def _gave_up(self, progress: _Progress, wait: float) -> str:
-        tries = "1 try" if progress.attempts == 1 else f"{progress.attempts} tries"
+    def _gave_up(self, progress: Tries, wait: float) -> str:
         if progress.attempts >= self._spec.max_attempts:
-            return f"{GAVE_UP} after {tries}"
+            return f"{GAVE_UP} after {progress.counted}"
         if time.monotonic() + wait - progress.started > self._spec.deadline_s:
-            return f"{GAVE_UP}: the deadline of {self._spec.deadline_s:g} s leaves no time for more than {tries}"
+            return f"{GAVE_UP}: the deadline of {self._spec.deadline_s:g} s leaves no time for more than {progress.counted}"
         return ""
 
-    async def _ask(self, progress: _Progress) -> Verdict | None:
+    async def _ask(self, progress: Tries) -> Verdict | None:
         """Sends one HTTP request in its place under the bounds. Returns None for a usable answer; raises UnaskedError where the budget has no room."""
         request, bounds = progress.request, self.bounds
         worst = bounds.worst(request)
@@ -176,7 +142,7 @@ class Session:
             bounds.limit.overloaded(epoch)
         return verdict
 
-    async def _send_to(self, server: int, progress: _Progress) -> Verdict | None:
+    async def _send_to(self, server: int, progress: Tries) -> Verdict | None:
         task = asyncio.current_task()
         self._sending.add(task)
         try:
@@ -188,7 +154,7 @@ class Session:
             self._balancer.rest(server, REST_S)
         return verdict
 
-    async def _send(self, progress: _Progress, server: int) -> Verdict | None:
+    async def _send(self, progress: Tries, server: int) -> Verdict | None:
         from openai import APIConnectionError, APIStatusError
 
         request, sent = progress.request, time.monotonic()
@@ -211,7 +177,7 @@ class Session:
         finally:
             progress.latency_s = time.monotonic() - sent
         self._last_contact = time.monotonic()
-        verdict = _read(progress, raw, self._key, self._spec.bad_answers)
+        verdict = progress.read(read_reply(raw), self._key, self._spec.bad_answers)
         progress.used = self.bounds.used(request.model, progress.reply, progress.used)
         return verdict
 
@@ -225,7 +191,7 @@ class Session:
             return replace(verdict, reason=f"{self._spec.base_urls[server]} refuses {what}: {verdict.reason}")
         return verdict
 
-    def _broken(self, error: BaseException, progress: _Progress, server: int) -> Verdict:
+    def _broken(self, error: BaseException, progress: Tries, server: int) -> Verdict:
         reason, unreachable = transport_reason(error, self._spec.request_timeout_s)
         reason = hide_key(reason, self._key)
         silent = self._last_contact < progress.started  # no server gave a sign of life since this request's first try
@@ -234,17 +200,3 @@ class Session:
                 Action.STOP_RUN, f"{self._spec.base_urls[server]} cannot be reached: {reason}; is the server running?"
             )
         return Verdict(Action.RETRY, reason, away=unreachable)
-
-
-def _read(progress: _Progress, raw: bytes, key: str, bad_answers: int) -> Verdict | None:
-    progress.reply = reply = read_reply(raw)
-    progress.prompt_tokens += reply.prompt_tokens
-    progress.completion_tokens += reply.completion_tokens
-    if reply.problem:
-        return Verdict(Action.FAIL_ROW if reply.final else Action.RETRY, hide_key(reply.problem, key))
-    check = progress.request.check
-    wrong = check(reply.response) if check and reply.finish_reason != "length" else ""
-    if not wrong or progress.bad_answers >= bad_answers:
-        return None
-    progress.bad_answers += 1
-    return Verdict(Action.RETRY, f"unusable answer: {wrong}")

@@ -23,7 +23,7 @@ class ChatRequest:
     `params` are sampling parameters as the OpenAI API names them (`temperature`, `max_tokens`, ...); `json_schema` asks
     for structured output where the server has it. Requests of one `prefix` (a seed) go to the same server, whose cache
     then knows their beginning. `check` says what is wrong with an answer's text ("" for a good one): a bad one is asked
-    for again a few times.
+    for again a few times. `attempt` is the ledger's: another attempt at the same request is asked anew.
     """
 
     request_id: str
@@ -33,6 +33,7 @@ class ChatRequest:
     json_schema: Mapping[str, Any] | None = None
     prefix: str = ""
     check: Callable[[str], str] | None = None
+    attempt: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,8 @@ class EngineSpec:
     `max_in_flight`, `rpm` and `tpm` are the run's global bounds, of which `Bounds` gives a worker its share; 0 means no
     limit for the two rates. `request_timeout_s` bounds one HTTP request, `deadline_s` all tries of one request together;
     `bad_answers` is how often an answer that fails its request's `check` is asked for again. `device` (auto, cpu,
-    cuda:0) and `batch_size` are for engines inside the worker.
+    cuda:0) and `batch_size` are for engines inside the worker. A batch of the Batch API holds at most `batch_requests`, is
+    asked after every `batch_poll_s`, and is written down in `batch_folder`, which all workers and the next run must see.
     """
 
     kind: str = "openai"
@@ -80,6 +82,9 @@ class EngineSpec:
     bad_answers: int = 2
     device: str = "auto"
     batch_size: int = 8
+    batch_folder: str = ""
+    batch_requests: int = 50_000
+    batch_poll_s: float = 30.0
 
 
 class FatalEngineError(RuntimeError):

@@ -62,6 +62,11 @@ class Purse:
         self._reserved += 1
         return True
 
+    def owe(self, worst: Amount) -> None:
+        """Takes the worst case of a request out that was sent before, also where it is not there: it may be paid already."""
+        self.spent = self.spent + worst
+        self._reserved += 1
+
     async def reserve(self, worst: Amount) -> bool:
         """Takes like `take`, but waits while answers that are still out may bring enough back. False: it can not be had, and the purse is empty."""
         while not self.take(worst):

@@ -26,6 +26,7 @@ from typing import Any
 
 from aiohttp import web
 
+from udfs.engines.teacher_batches import TeacherBatches, refuse
 from udfs.engines.teacher_faults import Faults, add_fault_flags, faults_of
 from udfs.engines.teacher_rules import MODEL, answer
 
@@ -50,6 +51,7 @@ class TeacherServer:
         self._changed_at = time.monotonic()
         self.seen: Counter[bytes] = Counter()
         self.statuses: Counter[str] = Counter()
+        self.batches = TeacherBatches(self)
 
     def app(self) -> web.Application:
         """Makes the web application."""
@@ -59,6 +61,7 @@ class TeacherServer:
         app.router.add_post("/faults", self.set_faults)
         app.router.add_get("/v1/models", self.models)
         app.router.add_post("/v1/chat/completions", self.chat)
+        self.batches.add_routes(app)
         return app
 
     async def health(self, request: web.Request) -> web.Response:
@@ -66,9 +69,9 @@ class TeacherServer:
         return web.json_response({"status": "ok", "model": MODEL})
 
     async def stats(self, request: web.Request) -> web.Response:
-        """Counts of chat requests since the start: all, different bodies, now and at most in flight, by outcome.
+        """Counts of chat requests since the start: all, different bodies, now and at most in flight, by outcome; and of batches.
 
-        `request_seconds` is the seconds that all requests spent here: divided by the time that passed, the mean in flight.
+        A batch's requests count when it is over. `request_seconds` is the seconds that all requests spent here: divided by the time that passed, the mean in flight.
         """
         self._move(0)
         return web.json_response(
@@ -79,6 +82,7 @@ class TeacherServer:
                 "peak_in_flight": self.peak_in_flight,
                 "request_seconds": self.request_seconds,
                 "outcomes": dict(self.statuses),
+                "batches": self.batches.created,
             }
         )
 
@@ -87,12 +91,12 @@ class TeacherServer:
         try:
             self.faults = replace(self.faults, **await request.json())
         except (ValueError, TypeError) as error:
-            return _refuse(400, str(error), "invalid_faults")
+            return refuse(400, str(error), "invalid_faults")
         return web.json_response({**asdict(self.faults), "key": bool(self.faults.key)})
 
     async def models(self, request: web.Request) -> web.Response:
         """The one model."""
-        refusal = self._check_key(request)
+        refusal = self.check_key(request)
         if refusal is not None:
             return refusal
         return web.json_response({"object": "list", "data": [{"id": MODEL, "object": "model", "owned_by": "boostqa"}]})
@@ -100,9 +104,7 @@ class TeacherServer:
     async def chat(self, request: web.Request) -> web.StreamResponse:
         """Answers one chat completion, after the set latency and with the set faults."""
         raw = await request.read()
-        digest = hashlib.sha256(raw).digest()[:16]
-        seen = self.seen[digest]
-        self.seen[digest] += 1
+        seen = self._count(raw)
         self._move(1)
         try:
             outcome, response = await self._respond(request, raw, seen)
@@ -110,6 +112,19 @@ class TeacherServer:
             self._move(-1)
         self.statuses[outcome] += 1
         return response
+
+    def answer_line(self, raw: bytes) -> tuple[str, web.Response]:
+        """Answers a request of a batch and counts it. Returns its outcome, and the reply of a single request."""
+        seen = self._count(raw)
+        refusal = self._check_body(raw)
+        fault = "refused" if refusal else self.faults.choose(raw, seen)
+        self.statuses[fault or "ok"] += 1
+        return fault, refusal or self._reply(raw, fault)
+
+    def _count(self, raw: bytes) -> int:
+        digest = hashlib.sha256(raw).digest()[:16]
+        self.seen[digest] += 1
+        return self.seen[digest] - 1
 
     def _move(self, change: int) -> None:
         now = time.monotonic()
@@ -121,28 +136,32 @@ class TeacherServer:
     async def _respond(self, request: web.Request, raw: bytes, seen: int) -> tuple[str, web.StreamResponse]:
         if self.faults.latency_s:
             await asyncio.sleep(self.faults.latency_s)
-        refusal = self._check_key(request) or self._check_body(raw)
+        refusal = self.check_key(request) or self._check_body(raw)
         if refusal is not None:
             return "refused", refusal
         fault = self.faults.choose(raw, seen)
-        if fault == "error_500":
-            return fault, _refuse(500, "the server had an error (asked for)", "server_error")
-        if fault == "error_429":
-            headers = {"retry-after": f"{self.faults.retry_after_s:g}"}
-            return fault, _refuse(429, "rate limit reached (asked for)", "rate_limit_exceeded", headers)
         if fault == "reset":
             if request.transport is not None:
                 request.transport.abort()
             return fault, web.Response()
         if fault == "hang":
             await asyncio.sleep(self.faults.hang_s)
-        return fault or "ok", web.json_response(completion(json.loads(raw), fault))
+        return fault or "ok", self._reply(raw, fault)
 
-    def _check_key(self, request: web.Request) -> web.Response | None:
+    def _reply(self, raw: bytes, fault: str) -> web.Response:
+        if fault == "error_500":
+            return refuse(500, "the server had an error (asked for)", "server_error")
+        if fault == "error_429":
+            headers = {"retry-after": f"{self.faults.retry_after_s:g}"}
+            return refuse(429, "rate limit reached (asked for)", "rate_limit_exceeded", headers)
+        return web.json_response(completion(json.loads(raw), fault))
+
+    def check_key(self, request: web.Request) -> web.Response | None:
+        """Returns the refusal of a client that does not send the key, or None."""
         if not self.faults.key or request.headers.get("Authorization") == f"Bearer {self.faults.key}":
             return None
         given = request.headers.get("Authorization", "").removeprefix("Bearer ")
-        return _refuse(401, f"Incorrect API key provided: {given}", "invalid_api_key")
+        return refuse(401, f"Incorrect API key provided: {given}", "invalid_api_key")
 
     def _check_body(self, raw: bytes) -> web.Response | None:
         try:
@@ -150,16 +169,16 @@ class TeacherServer:
             messages, model = body["messages"], body["model"]
             tokens = sum(count_tokens(str(message["content"])) for message in messages)
         except (ValueError, KeyError, TypeError) as error:
-            return _refuse(400, f"not a chat request: {error!r}", "invalid_request")
+            return refuse(400, f"not a chat request: {error!r}", "invalid_request")
         if model != MODEL:
-            return _refuse(404, f"The model `{model}` does not exist.", "model_not_found")
+            return refuse(404, f"The model `{model}` does not exist.", "model_not_found")
         if self.faults.max_context and tokens > self.faults.max_context:
             words = (
                 f"This model's maximum context length is {self.faults.max_context} tokens, the messages have {tokens}."
             )
-            return _refuse(400, words, "context_length_exceeded")
+            return refuse(400, words, "context_length_exceeded")
         if self.faults.no_response_format and "response_format" in body:
-            return _refuse(400, "response_format is not supported by this model", "unsupported_parameter")
+            return refuse(400, "response_format is not supported by this model", "unsupported_parameter")
         return None
 
 
@@ -190,11 +209,6 @@ def completion(body: dict[str, Any], fault: str) -> dict[str, Any]:
 def count_tokens(text: str) -> int:
     """Counts tokens roughly: four bytes each, which comes to three quarters of a Chinese character."""
     return -(-len(text.encode("utf-8", "replace")) // 4)
-
-
-def _refuse(status: int, words: str, code: str, headers: dict[str, str] | None = None) -> web.Response:
-    error = {"message": words, "type": "stand_in_error", "code": code, "param": None}
-    return web.json_response({"error": error}, status=status, headers=headers)
 
 
 async def serve(faults: Faults, port: int, port_file: str, parent_pid: int) -> None:

@@ -6,7 +6,19 @@ import argparse
 import hashlib
 from dataclasses import dataclass, fields
 
-KINDS = ("error_500", "error_429", "reset", "hang", "cut", "garbage", "empty", "wrong_schema", "surrogate", "large")
+KINDS = (
+    "error_500",
+    "error_429",
+    "reset",
+    "hang",
+    "cut",
+    "garbage",
+    "empty",
+    "wrong_schema",
+    "surrogate",
+    "large",
+    "expired",
+)
 # What a flag says of itself; the other shares are named like what they do.
 HELP = {
     "latency_s": "seconds before each answer",
@@ -20,8 +32,11 @@ HELP = {
     "wrong_schema": "JSON of another form",
     "surrogate": "half of a surrogate pair, which is no character",
     "large": "an answer of 1 MB, whatever max_tokens says",
+    "expired": "a place in a batch that expires; single requests are answered",
     "retry_after_s": "seconds that a 429 asks to wait",
     "hang_s": "seconds (default: 60)",
+    "batch_delay_s": "seconds from a batch to its results",
+    "batch_queue": "most requests that may wait in batches; 0: any number",
     "max_context": "longest prompt in tokens; 0: any",
     "key": "API key that clients must send",
     "seed": "another choice of the requests that fail",
@@ -32,7 +47,7 @@ HELP = {
 class Faults:
     """Settings of a stand-in teacher, also by flags of its command and by `POST /faults`.
 
-    The shares from `error_500` to `large` are each 0..1 and together at most 1. `retry_after_s` goes with
+    The shares from `error_500` to `expired` are each 0..1 and together at most 1. `retry_after_s` goes with
     each 429. `max_context` bounds a prompt's tokens (0: no bound). `key`, if set, is asked of every client.
     """
 
@@ -47,8 +62,11 @@ class Faults:
     wrong_schema: float = 0.0
     surrogate: float = 0.0
     large: float = 0.0
+    expired: float = 0.0
     retry_after_s: float = 0.0
     hang_s: float = 60.0
+    batch_delay_s: float = 0.0
+    batch_queue: int = 0
     max_context: int = 0
     no_response_format: bool = False
     key: str = ""

@@ -30,7 +30,7 @@ class Teacher:
     process: subprocess.Popen[bytes]
 
     def stats(self) -> dict[str, Any]:
-        """What the server has seen: requests, unique, in_flight, peak_in_flight, request_seconds, outcomes."""
+        """What the server has seen: requests, unique, in_flight, peak_in_flight, request_seconds, outcomes, batches."""
         return _call(f"{self.base_url.removesuffix('/v1')}/stats")
 
     def set_faults(self, **changes: object) -> None:

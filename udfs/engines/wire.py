@@ -80,6 +80,11 @@ def read_reply(raw: bytes) -> Reply:
         body = json.loads(raw)
     except (ValueError, RecursionError):
         return Reply(problem="the server's reply was not JSON")
+    return read_completion(body)
+
+
+def read_completion(body: object) -> Reply:
+    """Reads a chat completion out of its JSON, like `read_reply`."""
     if not isinstance(body, dict):
         return Reply(problem="the server's reply was not a JSON object")
     usage = _mapping(body.get("usage"))

@@ -16,11 +16,15 @@ QUICK = Backoff(base_s=0.001, cap_s=0.01)
 
 
 class ScriptedServer:
-    """Speaks HTTP on a free port; `script(body, number)` gives the status and the JSON (or bytes) of each reply."""
+    """Speaks HTTP on a free port; `script(body, number)` gives the status and the JSON (or bytes) of each reply.
+
+    A GET of an address with `missing` in it is a 404.
+    """
 
     def __init__(self, script: Script) -> None:
         self.bodies: list[dict[str, Any]] = []
         self.headers: dict[str, str] = {}
+        self.missing = "nothing"
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -33,7 +37,7 @@ class ScriptedServer:
                 self.answer(status, reply)
 
             def do_GET(self) -> None:
-                self.answer(*script({}, 0))
+                self.answer(*((404, {}) if outer.missing in self.path else script({}, 0)))
 
             def answer(self, status: int, reply: object) -> None:
                 raw = reply if isinstance(reply, bytes) else json.dumps(reply).encode()
@@ -65,6 +69,10 @@ def ask(number: int | str, **changes: Any) -> ChatRequest:
 
 def spec_for(*urls: str, **changes: Any) -> EngineSpec:
     return EngineSpec(**{"base_urls": urls, "api_key_env": "BOOSTQA_TEST_KEY", "max_attempts": 5, **changes})
+
+
+def batch_spec(url: str, folder: object, **changes: Any) -> EngineSpec:
+    return spec_for(url, **{"kind": "openai-batch", "batch_folder": str(folder), "batch_poll_s": 0.02, **changes})
 
 
 def completion(content: object, finish: str = "stop", **message: object) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.udfs.engines.helpers import Script, ScriptedServer, spec_for
+from tests.udfs.engines.helpers import Script, ScriptedServer, batch_spec, spec_for
 from udfs.engines import FatalEngineError
 from udfs.engines.endpoints import NO_KEY, is_loopback, probe_endpoint, read_key, url_problem
 from udfs.engines.teacher_process import Teacher
@@ -79,6 +79,18 @@ def test_a_wrong_key_is_told_without_the_key(teacher: Teacher, monkeypatch: pyte
     problem = probe_endpoint(spec_for(teacher.base_url), "stand-in") or ""
     assert "refuses the key in BOOSTQA_TEST_KEY (HTTP 401" in problem
     assert KEY not in problem
+
+
+def test_where_batches_are_wanted_the_batch_api_must_be_there(
+    teacher: Teacher, scripted: Callable[[Script], ScriptedServer]
+) -> None:
+    assert probe_endpoint(batch_spec(teacher.base_url, "folder"), "stand-in") is None
+
+    server = scripted(lambda body, number: (200, {"data": [{"id": "m"}]}))
+    server.missing = "/batches"
+    problem = probe_endpoint(batch_spec(server.url, "folder"), "m") or ""
+    assert problem == f"{server.url} has no Batch API (HTTP 404); set llm.batch to false"
+    assert probe_endpoint(spec_for(server.url), "m") is None
 
 
 def test_an_unreachable_host_is_one_line(teacher: Teacher) -> None:

@@ -61,6 +61,18 @@ def test_the_limit_is_never_passed_and_no_one_waits_for_ever(requests: list[tupl
     assert asyncio.run(scenario()) > 0
 
 
+def test_what_is_owed_is_taken_out_also_where_it_is_not_there() -> None:
+    purse, worst = Purse(LIMIT), Amount(1, 600, 0.1)
+    for _ in range(2):
+        purse.owe(worst)
+    assert purse.spent.tokens == 1200
+    assert not purse.take(Amount(tokens=1))
+    for _ in range(2):
+        purse.settle(worst, Amount(1, 100, 0.1))
+    assert purse.spent.tokens == 200
+    assert purse.take(worst)
+
+
 def test_cost_by_price_and_none_without() -> None:
     assert cost_of({"m": (2.0, 8.0)}, "m", 1_000_000, 500_000) == pytest.approx(6.0)
     assert cost_of({"m": (2.0, 8.0)}, "other", 1_000_000, 500_000) == 0.0

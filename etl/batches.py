@@ -1,0 +1,70 @@
+"""The driver's side of the Batch API: what is written down of batches goes when the ledger has their answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from etl.errors import UserError
+from etl.tables import Tables
+from udfs.engines.batch_intents import ASKED_DDL, INTENT, asked_in, drop_intent
+from udfs.storage import list_files
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+GO_ON = (
+    "the batches that were sent go on at the server, and are paid; the next run reads them and asks none of it again"
+)
+
+
+def batch_folder(files: str) -> str:
+    """Where a warehouse's intents are, given its folder for files."""
+    return f"{files}/batches"
+
+
+def intents(tables: Tables) -> list[str]:
+    """Returns the addresses of the intents that are there."""
+    return list_files(batch_folder(tables.files), INTENT)
+
+
+def unread(tables: Tables) -> DataFrame:
+    """Returns the requests (intent, request_id, attempt) that were handed to the Batch API and are not in the ledger."""
+    listed = tables.spark.createDataFrame([(address,) for address in intents(tables)], "intent string")
+    asked = listed.mapInArrow(asked_in, ASKED_DDL)
+    key = ["request_id", "attempt"]
+    return asked.join(tables.read("llm_calls").select(*key), key, "left_anti")
+
+
+def refuse_twice(tables: Tables, requests: DataFrame) -> None:
+    """Raises UserError where any of the requests was handed to the Batch API and is not read yet: asked singly, it would be paid twice."""
+    if not intents(tables):
+        return
+    sent = requests.join(unread(tables), ["request_id", "attempt"], "left_semi").count()
+    if sent:
+        raise UserError(
+            f"{sent:,} of these requests are in batches that are not read yet: set llm.batch to true to have their answers, "
+            f"or delete {batch_folder(tables.files)} to ask (and pay) them again"
+        )
+
+
+def forget_batches(tables: Tables) -> None:
+    """Deletes the intents of which the ledger has every request: until then, their answers can be read again at no cost."""
+    addresses = intents(tables)
+    if not addresses:
+        return
+    needed = {row["intent"] for row in unread(tables).select("intent").distinct().collect()}
+    for address in addresses:
+        if address not in needed:
+            drop_intent(address)
+
+
+@contextmanager
+def leaving_batches(say: Callable[[str], None]) -> Iterator[None]:
+    """Lets Ctrl-C end the block at once, and tells what becomes of its batches: nothing that they have answered is lost."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        say(GO_ON)
+        raise
