@@ -162,14 +162,16 @@ class TeacherBatches:
         return batch
 
     def _end(self, batch: _Batch) -> None:
-        answered, others, expired = [], [], False
+        answered: list[str] = []
+        others: list[str] = []
+        expired = False
         for line in batch.lines:
             fault, response = self._server.answer_line(json.dumps(line["body"]).encode())
             expired = expired or fault == "expired"
             if fault == "hang":
                 continue
             error = dict(zip(("code", "message"), NO_RESPONSE[fault], strict=True)) if fault in NO_RESPONSE else None
-            reply = None if error else {"status_code": response.status, "body": json.loads(response.body or b"")}
+            reply = None if error else {"status_code": response.status, "body": json.loads(response.text or "null")}
             told = {"id": uuid.uuid4().hex, "custom_id": line["custom_id"], "response": reply, "error": error}
             (answered if reply and response.status == 200 else others).append(json.dumps(told))
         batch.output_file_id = self._keep("\n".join(answered).encode()) if answered else None
