@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 from pyspark.sql import functions as F
 
-from etl.ledger import latest_calls
+from etl.recorded_calls import latest_calls
 from etl.step import Job
 from udfs.requests import REQUEST_DDL, Asking, add_requests, read_answer
 from udfs.tasks import Parsed

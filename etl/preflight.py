@@ -6,8 +6,8 @@ from importlib.util import find_spec
 
 from etl.budget import check_prices
 from etl.config import Config, SourceConfig
+from etl.engines import engine_spec
 from etl.errors import UserError
-from etl.ledger import engine_spec
 from etl.step import Step
 from etl.taxonomy_file import read_taxonomy
 from etl.templates import TEMPLATES

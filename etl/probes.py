@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from etl.config import Config, LlmConfig
+from etl.engines import engine_spec, on_task_device
 from etl.errors import UserError
-from etl.ledger import engine_spec, on_task_device
 from etl.preflight import check_endpoint
 from etl.sources import list_files
 from etl.tables import Tables, files_folder

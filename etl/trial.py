@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 from etl.config import Config, LlmConfig
 from etl.dry_run import AllCountedError, DryTables
 from etl.endpoint import Endpoint
-from etl.ledger import Ledger, latest_calls
+from etl.ledger import Ledger
 from etl.lock import WarehouseLock
 from etl.pipeline import new_run_id
 from etl.progress import silent
+from etl.recorded_calls import latest_calls
 from etl.step import Job, Step
 from etl.tables import Tables
 from etl.taxonomy_file import read_taxonomy

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +17,8 @@ import pytest
 
 from etl.asking import ask
 from etl.errors import BudgetStop, UserError
-from etl.ledger import Ledger, latest_calls
+from etl.ledger import Ledger
+from etl.recorded_calls import latest_calls
 from tests.etl.tiny import delta_versions, get, job_for, make_config
 from tests.udfs.engines.tiny_model import make_tiny_model
 from udfs.engines.teacher_faults import Faults
@@ -169,6 +172,30 @@ def test_a_segment_that_comes_after_another_run_has_asked_adds_no_second_row(
     write_segment(f"{tables.files}/wal/killed-1/0", [call("late-0"), call("late-1")])
     assert ledger(tables, teacher, "run-2").recover() == 1
     assert sorted(get(tables, "llm_calls", "run_id")) == ["killed", "run-1"]
+
+
+def test_a_wave_that_is_committed_twice_adds_no_second_row(
+    scratch_tables: Make, teacher: Teacher, tmp_path: Path
+) -> None:
+    tables = scratch_tables()
+    folder, began, now = f"{tables.files}/wal/run-1-1", time.time(), datetime.now(timezone.utc)
+    segment = Path(write_segment(f"{folder}/0", [call("wave-0", run_id="run-1", created_at=now)]))
+    shutil.copy(segment, tmp_path / segment.name)
+    asking = ledger(tables, teacher)
+    assert asking.commit_wave(folder, began) == 1
+    shutil.copy(tmp_path / segment.name, segment)
+    write_segment(f"{folder}/1", [call("wave-1", run_id="run-1", created_at=now)])
+    assert asking.commit_wave(folder, began) == 1
+    assert len(set(get(tables, "llm_calls", "request_id"))) == len(get(tables, "llm_calls", "request_id")) == 2
+
+
+def test_what_is_still_to_be_asked_is_found_by_the_ids_alone(
+    scratch_tables: Make, teacher: Teacher, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tables = scratch_tables()
+    ledger(tables, teacher).ask(requests(tables, "ids", 2))
+    ledger(tables, teacher).unanswered(requests(tables, "ids", 3)).explain()
+    assert re.findall(r"ReadSchema: (\S+)", capsys.readouterr().out) == ["struct<request_id:string>"]
 
 
 def test_a_half_written_segment_is_ignored_and_its_requests_are_asked(scratch_tables: Make, teacher: Teacher) -> None:
