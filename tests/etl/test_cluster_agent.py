@@ -6,25 +6,28 @@ import json
 import shutil
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from etl.cluster_agent import criteria_rows, part_rows, score_rows
-from etl.config import Config, load_config
+from etl.cluster_agent import criteria_rows, part_rows, run_agent, score_rows
 from etl.doctor import examine
-from etl.dry_run import dry_run
+from etl.dry_run import AllCountedError, DryLedger, DryTables, dry_run
 from etl.tables import Tables
 from etl.trial import try_step
-from tests.etl.tiny import get, outcome_of, run_steps, the_step
+from tests.etl.tiny import delta_versions, get, job_for, make_config, outcome_of, run_steps, the_step
 from tests.udfs.engines.helpers import ScriptedServer, completion
+from udfs.cluster_agent import TASKS
 from udfs.tasks import Parsed
 
 if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
+    from pyspark.sql import DataFrame, SparkSession
 
+    from etl.config import Config
+    from etl.step import Job
     from tests.conftest import SampleRun
 
 # Of ten samples: ten clusters of one; one of all; three, of which those of three are not valid; five pairs.
@@ -71,17 +74,6 @@ def judge() -> Iterator[tuple[KnownJudge, str]]:
     server.stop()
 
 
-def switched_on(run: SampleRun, folder: Path, url: str, **measure: Any) -> Config:
-    agent = {"rounds": 4, "samples": 10}
-    changed = {
-        "tables": {"warehouse": f"{folder}/warehouse"},
-        "mlflow": {"enabled": False},
-        "llm": {"endpoint": "urls", "base_urls": [url]},
-        "measure": {"cluster_agent": agent, **measure},
-    }
-    return load_config("conf/local.yaml", [f"{name}={json.dumps(value)}" for name, value in changed.items()])
-
-
 def scored(tables: Tables) -> dict[str, set[float]]:
     """The scores by metric: one value each where every run came to the same."""
     rows = tables.read("diversity").where("metric LIKE 'cluster_agent%'").collect()
@@ -91,47 +83,76 @@ def scored(tables: Tables) -> dict[str, set[float]]:
     return {metric: {row["value"] for row in rows if row["metric"] == metric} for metric in SCORES}
 
 
+def counted(job: Job, config: Config, texts: DataFrame) -> list[tuple[int, int]]:
+    """What a dry run of the agent tells: the requests of each task, and those that are answered."""
+    ledger = DryLedger(job.tables, config)
+    ledger.left = len(TASKS)
+    with pytest.raises(AllCountedError):
+        run_agent(replace(job, tables=DryTables(job.spark, config.tables), ledger=ledger), texts, {"qa": 43})
+    assert all(asks.prompt_tokens >= 100 * (asks.requests - asks.hits) for asks in ledger.counted)
+    return [(asks.requests, asks.hits) for asks in ledger.counted]
+
+
 def test_known_clusters_come_out_at_the_known_score_and_are_paid_once(
+    spark: SparkSession, judge: tuple[KnownJudge, str], tmp_path: Path
+) -> None:
+    known, url = judge
+    agent = {"rounds": 4, "samples": 10, "items": ["qa", "documents"]}
+    config = make_config(tmp_path / "w", llm={"endpoint": "urls", "base_urls": [url]}, measure={"cluster_agent": agent})
+    rows = [("qa", f"q{n}", f"Question {n}?", "en") for n in range(43)] + [("documents", "d", "One passage.", "en")]
+    texts = spark.createDataFrame(rows, "items string, item_id string, text string, lang string")
+    job = job_for(spark, config, [url])
+    assert counted(job, config, texts) == [(1, 0), (4, 0), (4, 0)]
+
+    figures = run_agent(job, texts, {"qa": 43, "documents": 1})
+    # Ten clusters of one have nothing to verify.
+    once = Counter(cluster_criteria=1, cluster_texts=4, cluster_verify=3)
+    assert known.asked == once
+    assert scored(job.tables) == {metric: {value} for metric, value in SCORES.items()}
+    assert figures["cluster_agent_all_samples_qa"] == SCORES["cluster_agent_all_samples"]
+    assert (figures["cluster_agent_qa_rounds_ok"], figures["cluster_agent_documents_rounds_too_few_texts"]) == (4, 4)
+    made = [row for row in job.tables.read("cluster_rounds").collect() if row["items"] == "qa"]
+    assert sorted((row["n_clusters"], row["n_kept"]) for row in made) == [(1, 4), (1, 10), (5, 10), (10, 10)]
+    drawn = [item for row in made for item in row["item_ids"]]
+    assert (len(drawn), len(set(drawn))) == (40, 40)
+    assert {len(row["request_ids"]) for row in made} == {2, 3}
+    assert all({c["valid"] for c in row["clusters"]} <= {True, False} for row in made)
+
+    versions = delta_versions(job.tables)
+    assert run_agent(job, texts.orderBy("text").repartition(3), {"qa": 43, "documents": 1}) == figures
+    assert (known.asked, delta_versions(job.tables)) == (once, versions)
+
+
+@pytest.mark.long
+@pytest.mark.long
+def test_measure_runs_the_agent_where_it_is_switched_on(
     spark: SparkSession, sample_run: SampleRun, judge: tuple[KnownJudge, str], tmp_path: Path
 ) -> None:
     known, url = judge
     shutil.copytree(sample_run.warehouse, tmp_path / "warehouse")
-    config, step = switched_on(sample_run, tmp_path, url), the_step("measure")
-
+    config = make_config(
+        tmp_path / "warehouse",
+        llm={"endpoint": "urls", "base_urls": [url]},
+        measure={"cluster_agent": {"rounds": 4}},
+    )
+    step = the_step("measure")
     (plan,) = dry_run(spark, config, [step])
     assert [(asks.requests, asks.hits) for asks in plan.asks] == [(1, 0), (4, 0), (4, 0)]
-    assert all(asks.prompt_tokens > 100 * asks.requests for asks in plan.asks)
 
     calls, asked = try_step(spark, config, step, 2)
     assert [call["task"] for call in calls] == ["cluster_criteria", "cluster_texts", "cluster_texts", "cluster_verify"]
     assert asked == known.asked.total() == 4
 
     finished, lines = run_steps(spark, config, "measure")
-    # Ten clusters of one have nothing to verify.
-    once = Counter(cluster_criteria=1, cluster_texts=4, cluster_verify=3)
-    assert known.asked == once
-    tables = Tables(spark, config.tables)
-    rounds = get(tables, "cluster_rounds", "round", "status", "n_clusters", "n_kept")
-    assert [(number, status) for number, status, _, _ in rounds] == [(n, "ok") for n in range(4)]
-    assert Counter((clusters, kept) for _, _, clusters, kept in rounds) == Counter([(10, 10), (1, 10), (1, 4), (5, 10)])
-    assert scored(tables) == {metric: {value} for metric, value in SCORES.items()}
-    assert outcome_of(finished, "measure").outcome.figures["cluster_agent_qa_rounds_ok"] == 4
     assert any("cluster_agent_all_samples of qa: 3.17, 4 rounds of 10 texts" in line for line in lines)
-
-    shown = tables.read("cluster_rounds").collect()
-    questions = {row["item_id"] for row in sample_run.rows("mixture")}
-    drawn = [item for row in shown for item in row["item_ids"]]
-    assert (len(drawn), len(set(drawn)), set(drawn) <= questions) == (40, 40, True)
-    assert {len(row["request_ids"]) for row in shown} == {2, 3}
-    assert all({c["valid"] for c in row["clusters"]} <= {True, False} for row in shown)
-
-    # Other settings, other inputs_id: the draw is the same, so nothing is asked. Then nothing has changed at all.
-    for groups, status in ((5, "done"), (5, "unchanged")):
-        finished, _ = run_steps(spark, switched_on(sample_run, tmp_path, url, groups=groups), "measure")
-        assert (outcome_of(finished, "measure").status, known.asked) == (status, once)
     tables = Tables(spark, config.tables)
     assert scored(tables) == {metric: {value} for metric, value in SCORES.items()}
-    assert len(get(tables, "cluster_rounds", "inputs_id")) == 8
+    questions = {row["item_id"] for row in sample_run.rows("mixture")}
+    assert {item for items in get(tables, "cluster_rounds", "item_ids") for item in items} <= questions
+    assert known.asked == Counter(cluster_criteria=1, cluster_texts=4, cluster_verify=3)
+
+    finished, _ = run_steps(spark, config, "measure")
+    assert (outcome_of(finished, "measure").status, known.asked.total()) == ("unchanged", 8)
     assert examine(tables) == []
 
 
