@@ -43,7 +43,7 @@ EXTRAS = {
     ],
     "llm": ["openai[aiohttp]>=2.0", "aiohttp>=3.10"],
     "track": ["mlflow>=3.0"],
-    "vllm": ["vllm>=0.8"],
+    "vllm": ["vllm>=0.20"],  # tested with 0.32
     "dev": [
         "ruff>=0.9",
         "mypy>=1.14",

@@ -132,13 +132,17 @@ class PriceConfig(Section):
     completion: float = Field(ge=0)
 
 
+# Values of `llm.endpoint` that need no server.
+IN_WORKERS = ("transformers", "vllm")
+
+
 class LlmConfig(Section):
-    """Where answers come from: `endpoint: urls` asks at `base_urls`, `stand-in` starts the stand-in teacher, `transformers` runs the models in the workers.
+    """Where answers come from: `endpoint: urls` asks at `base_urls`, `stand-in` starts the stand-in teacher, IN_WORKERS run the models in the workers.
 
     With `batch`, the first two are asked by their Batch API.
     """
 
-    endpoint: Literal["urls", "stand-in", "transformers"]
+    endpoint: Literal["urls", "stand-in", "transformers", "vllm"]
     models: ModelsConfig
     base_urls: list[str]
     api_key_env: str
@@ -154,7 +158,8 @@ class LlmConfig(Section):
     wave_requests: int = Field(gt=0)
     write_ahead: bool
     device: str
-    batch_size: int = Field(gt=0)
+    batch_size: int | None = Field(gt=0)
+    vllm: dict[str, Any]
     batch: bool
     batch_requests: int = Field(gt=0, le=50_000)
     batch_poll_s: float = Field(gt=0)
@@ -176,7 +181,7 @@ class LlmConfig(Section):
 
     @model_validator(mode="after")
     def _batches(self) -> LlmConfig:
-        if self.batch and self.endpoint == "transformers":
+        if self.batch and self.endpoint in IN_WORKERS:
             raise ValueError("`llm.batch` is for `llm.endpoint: urls`: models in the workers have no Batch API")
         if self.batch and not self.write_ahead:
             raise ValueError("`llm.batch` needs `llm.write_ahead`: workers write down what they have handed in")

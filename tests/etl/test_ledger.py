@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from etl.asking import ask
+from etl.engines import engine_spec
 from etl.errors import BudgetStop, UserError
 from etl.ledger import Ledger
 from etl.recorded_calls import latest_calls
 from tests.etl.tiny import delta_versions, get, job_for, make_config
-from tests.udfs.engines.tiny_model import make_tiny_model
+from tests.udfs.engines.tiny_model import TINY_VLLM, make_tiny_model, needs_vllm
 from udfs.engines.teacher_faults import Faults
 from udfs.engines.teacher_process import start_teacher
 from udfs.requests import Asking, read_answer
@@ -219,14 +220,32 @@ def test_the_last_attempt_of_a_request_counts(scratch_tables: Make, teacher: Tea
     assert [row["response"] for row in latest_calls(tables, asked.limit(1)).collect()] == ["better"]
 
 
+@pytest.mark.parametrize(
+    ("endpoint", "kind", "batch"),
+    [("transformers", "transformers", 8), ("vllm", "vllm", 256), ("stand-in", "openai", 1)],
+)
+def test_a_worker_gets_its_engine_with_its_own_batch_size(endpoint: str, kind: str, batch: int) -> None:
+    llm: dict[str, Any] = {"endpoint": endpoint, "vllm": {"max_model_len": 4096}}
+    spec = engine_spec(make_config("warehouse", llm=llm).llm, [])
+    assert (spec.kind, spec.batch_size, json.loads(spec.engine_args)) == (kind, batch, {"max_model_len": 4096})
+    assert engine_spec(make_config("warehouse", llm={**llm, "batch_size": 5}).llm, []).batch_size == 5
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        pytest.param({"endpoint": "transformers"}, id="transformers"),
+        pytest.param({"endpoint": "vllm", "vllm": TINY_VLLM}, marks=needs_vllm, id="vllm"),
+    ],
+)
 def test_a_model_in_the_workers_answers_into_the_same_ledger(
-    scratch_tables: Make, teacher: Teacher, tmp_path: Path
+    scratch_tables: Make, teacher: Teacher, tmp_path: Path, settings: dict[str, Any]
 ) -> None:
     tables, model = scratch_tables(), make_tiny_model(tmp_path / "model")
     rows = frame(tables, *[request(f"worker-{i}", model) for i in range(5)])
     before = sent(teacher)
-    assert ledger(tables, teacher, endpoint="transformers", device="cpu", batch_size=2).ask(rows) == 5
-    assert ledger(tables, teacher, "run-2", endpoint="transformers").ask(rows) == 0
+    assert ledger(tables, teacher, **settings, device="cpu", batch_size=2, workers=1).ask(rows) == 5
+    assert ledger(tables, teacher, "run-2", **settings).ask(rows) == 0
     assert sent(teacher) == before
     calls = get(tables, "llm_calls", "served_model", "prompt_tokens", "attempts")
     assert len(calls) == 5

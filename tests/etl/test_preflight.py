@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+from importlib.machinery import ModuleSpec
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -114,6 +116,21 @@ def test_a_missing_package_is_named_with_its_extra_where_a_step_needs_it(
     monkeypatch.setitem(sys.modules, module, None)
     check_before(config, chosen_steps(does_not))
     assert refusal(config, needs) == f"the package {module} is not installed: pip install 'boostqa[{extra}]'"
+
+
+@pytest.mark.parametrize(("endpoint", "extra"), [("transformers", "embed"), ("vllm", "vllm")])
+def test_a_model_in_the_workers_needs_its_package_and_no_client(
+    monkeypatch: pytest.MonkeyPatch, endpoint: str, extra: str
+) -> None:
+    config = config_with(llm={"endpoint": endpoint})
+    for name in ("openai", "aiohttp"):
+        monkeypatch.setitem(sys.modules, name, None)
+    module = ModuleType(endpoint)
+    module.__spec__ = ModuleSpec(endpoint, None)
+    monkeypatch.setitem(sys.modules, endpoint, module)
+    check_before(config, chosen_steps("refine"))
+    monkeypatch.setitem(sys.modules, endpoint, None)
+    assert refusal(config, "refine") == f"the package {endpoint} is not installed: pip install 'boostqa[{extra}]'"
 
 
 def test_mlflow_is_needed_unless_it_is_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:

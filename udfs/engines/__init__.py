@@ -13,6 +13,7 @@ KINDS = {
     "openai": ("udfs.engines.openai_compatible", "OpenAIEngine"),
     "openai-batch": ("udfs.engines.openai_batch", "OpenAIBatchEngine"),
     "transformers": ("udfs.engines.transformers_engine", "TransformersEngine"),
+    "vllm": ("udfs.engines.vllm_engine", "VllmEngine"),
 }
 
 _engines: dict[EngineSpec, Engine] = {}
@@ -24,6 +25,9 @@ def load_engine(spec: EngineSpec) -> Engine:
     Raises FatalEngineError for an unknown kind, a refused address, or a missing key or package.
     """
     if spec not in _engines:
+        # Two models do not fit into one GPU; an engine that is used again loads its own again.
+        for other in _engines.values():
+            other.close()
         _engines[spec] = _make(spec)
     return _engines[spec]
 

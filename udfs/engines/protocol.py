@@ -66,8 +66,9 @@ class EngineSpec:
     `max_in_flight`, `rpm` and `tpm` are the run's global bounds, of which `Bounds` gives a worker its share; 0 means no
     limit for the two rates. `request_timeout_s` bounds one HTTP request, `deadline_s` all tries of one request together;
     `bad_answers` is how often an answer that fails its request's `check` is asked for again. `device` (auto, cpu,
-    cuda:0) and `batch_size` are for engines inside the worker. A batch of the Batch API holds at most `batch_requests`, is
-    asked after every `batch_poll_s`, and is written down in `batch_folder`, which all workers and the next run must see.
+    cuda:0) and `batch_size` are for engines inside the worker; `engine_args` is a JSON object of vLLM's own settings. A batch
+    of the Batch API holds at most `batch_requests`, is asked after every `batch_poll_s`, and is written down in
+    `batch_folder`, which all workers and the next run must see.
     """
 
     kind: str = "openai"
@@ -85,6 +86,7 @@ class EngineSpec:
     batch_folder: str = ""
     batch_requests: int = 50_000
     batch_poll_s: float = 30.0
+    engine_args: str = "{}"
 
 
 class FatalEngineError(RuntimeError):

@@ -4,27 +4,24 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
-from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
 from udfs.engines.blocking import collect
 from udfs.engines.bounds import Bounds
+from udfs.engines.in_worker import (
+    WINDOW_BATCHES,
+    Answer,
+    Prompt,
+    by_model,
+    load_tokenizer,
+    not_loaded,
+    prompt_of,
+    result_of,
+    settle,
+    too_long,
+)
 from udfs.engines.protocol import ChatRequest, ChatResult, EngineSpec, FatalEngineError
-from udfs.engines.purse import Amount
-from udfs.engines.wire import Reply, clean_text, split_reasoning, worst_tokens
-
-# Requests that are sorted by length together: more make fuller batches, and later first answers.
-WINDOW_BATCHES = 16
-
-
-@dataclass(frozen=True, slots=True)
-class _Prompt:
-    """A request with its prompt as the model's token ids, and the most tokens that it lets the model answer."""
-
-    request: ChatRequest
-    ids: list[int]
-    answer: int
 
 
 class TransformersEngine:
@@ -57,21 +54,21 @@ class TransformersEngine:
         Raises FatalEngineError when a model can not be loaded.
         """
         bounds = bounds or Bounds(self.spec)
-        source = iter(requests)
-        while window := list(islice(source, WINDOW_BATCHES * self.spec.batch_size)):
-            for batch in self._batches(window):
+        for model, same in by_model(requests, WINDOW_BATCHES * self.spec.batch_size):
+            self._load(model)
+            for batch in self._batches(same):
                 for result in self._within(batch, bounds):
                     yield result
                 if bounds.purse.empty:
                     return
 
-    def _within(self, batch: list[_Prompt], bounds: Bounds) -> Iterator[ChatResult]:
+    def _within(self, batch: list[Prompt], bounds: Bounds) -> Iterator[ChatResult]:
         """Answers what of a batch the budget has room for; the others once the first have left something."""
         while batch:
             now = [prompt for prompt in batch if bounds.purse.take(bounds.worst(prompt.request))]
-            for prompt, result in zip(now, self._answers(now), strict=True):
-                reply = Reply(prompt_tokens=result.prompt_tokens, completion_tokens=result.completion_tokens)
-                bounds.purse.settle(bounds.worst(prompt.request), bounds.used(self._name, reply, Amount(requests=1)))
+            for prompt, answer in zip(now, self._answers(now), strict=True):
+                result = result_of(prompt, answer)
+                settle(bounds, prompt.request, result)
                 yield result
             bounds.purse.empty = not now
             batch = [prompt for prompt in batch if prompt not in now] if now else []
@@ -80,52 +77,43 @@ class TransformersEngine:
         """Frees the model's memory."""
         self._name, self._model, self._tokenizer = "", None, None
 
-    def _batches(self, window: list[ChatRequest]) -> Iterator[list[_Prompt]]:
-        """Sorts requests by model and length of prompt, the longest first: what does not fit into the memory shows at once."""
-        for model in dict.fromkeys(request.model for request in window):
-            self._load(model)
-            prompts = [self._prompt(request) for request in window if request.model == model]
-            prompts.sort(key=lambda prompt: -len(prompt.ids))
-            yield from (prompts[i : i + self.spec.batch_size] for i in range(0, len(prompts), self.spec.batch_size))
+    def _batches(self, requests: Iterator[ChatRequest]) -> Iterator[list[Prompt]]:
+        """Sorts requests by the length of their prompts, the longest first: what does not fit into the memory shows at once."""
+        size = self.spec.batch_size
+        while window := [prompt_of(self._tokenizer, request) for request in islice(requests, WINDOW_BATCHES * size)]:
+            window.sort(key=lambda prompt: -len(prompt.ids))
+            yield from (window[i : i + size] for i in range(0, len(window), size))
 
     def _load(self, model: str) -> None:
         if model == self._name:
             return
         self.close()
         import torch
-        from transformers import AutoModelForCausalLM, AutoTokenizer
+        from transformers import AutoModelForCausalLM
         from transformers.utils import logging
 
         no_bars: Callable[[], None] = logging.disable_progress_bar
         no_bars()
+        self._tokenizer = load_tokenizer(model, padding_side="left")
         try:
-            self._tokenizer = AutoTokenizer.from_pretrained(model, padding_side="left")
             self._model = AutoModelForCausalLM.from_pretrained(model, dtype="auto")
             self._model.to(torch.device(self._device))
         except (OSError, ValueError) as error:
-            reason = next(iter(str(error).splitlines()), type(error).__name__)
-            raise FatalEngineError(f"the model {model!r} can not be loaded: {reason}") from error
-        if self._tokenizer.chat_template is None:
-            raise FatalEngineError(f"the model {model!r} has no chat template: it is no chat model")
+            raise not_loaded(model, error) from error
         self._name = model
 
-    def _prompt(self, request: ChatRequest) -> _Prompt:
-        messages = [{name: clean_text(value) for name, value in message.items()} for message in request.messages]
-        text = self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-        return _Prompt(request, self._tokenizer(text, add_special_tokens=False)["input_ids"], worst_tokens(request)[1])
-
-    def _answers(self, batch: list[_Prompt]) -> list[ChatResult]:
+    def _answers(self, batch: list[Prompt]) -> list[Answer]:
         """Answers a batch in its order; a prompt that is longer than the model's window fails alone."""
         window = getattr(self._model.config, "max_position_embeddings", None) or 2**30
-        fits = [prompt for prompt in batch if len(prompt.ids) + prompt.answer <= window]
-        made: dict[str, ChatResult] = {}
+        made = {prompt.request.request_id: said for prompt in batch if (said := too_long(prompt, window))}
+        fits = [prompt for prompt in batch if prompt.request.request_id not in made]
         # Requests with other parameters are other calls of `generate`.
         for params in {repr(sorted(prompt.request.params.items())) for prompt in fits}:
             same = [prompt for prompt in fits if repr(sorted(prompt.request.params.items())) == params]
-            made |= {result.request_id: result for result in self._generate(same)}
-        return [made.get(prompt.request.request_id) or _too_long(prompt, window) for prompt in batch]
+            made |= zip([prompt.request.request_id for prompt in same], self._generate(same), strict=True)
+        return [made[prompt.request.request_id] for prompt in batch]
 
-    def _generate(self, batch: list[_Prompt]) -> Iterator[ChatResult]:
+    def _generate(self, batch: list[Prompt]) -> Iterator[Answer]:
         import torch
 
         started = time.monotonic()
@@ -140,30 +128,14 @@ class TransformersEngine:
             )
         new = output[:, inputs["input_ids"].shape[1] :].tolist()
         seconds = (time.monotonic() - started) / len(batch)
-        for prompt, ids in zip(batch, new, strict=True):
-            yield self._result(prompt, ids, seconds)
+        for ids in new:
+            yield self._answer(ids, seconds)
 
-    def _result(self, prompt: _Prompt, ids: list[int], seconds: float) -> ChatResult:
+    def _answer(self, ids: list[int], seconds: float) -> Answer:
         ends = {self._tokenizer.eos_token_id, self._tokenizer.pad_token_id}
         length = next((n for n, token in enumerate(ids) if token in ends), len(ids))
-        reasoning, answer = split_reasoning(self._tokenizer.decode(ids[:length], skip_special_tokens=True))
-        return ChatResult(
-            prompt.request.request_id,
-            "ok" if answer else "failed",
-            response=answer,
-            reasoning=reasoning,
-            finish_reason="stop" if length < len(ids) else "length",
-            prompt_tokens=len(prompt.ids),
-            completion_tokens=length,
-            latency_s=seconds,
-            error="" if answer else "the answer was empty",
-            served_model=self._name,
-        )
-
-
-def _too_long(prompt: _Prompt, window: int) -> ChatResult:
-    said = f"{len(prompt.ids)} tokens and {prompt.answer} for the answer are more than its window of {window}"
-    return ChatResult(prompt.request.request_id, "failed", error=f"the prompt is too long for the model ({said})")
+        text = self._tokenizer.decode(ids[:length], skip_special_tokens=True)
+        return Answer(text, "stop" if length < len(ids) else "length", length, seconds)
 
 
 def _sampling(params: dict[str, Any]) -> dict[str, Any]:

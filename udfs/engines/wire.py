@@ -107,11 +107,12 @@ def _read_choice(choice: Mapping[str, Any], counts: dict[str, Any]) -> Reply:
     finish = _string(choice.get("finish_reason"))
     problem, final = "", False
     if not answer:
-        problem, final = _why_empty(finish, _string(message.get("refusal")))
+        problem, final = why_empty(finish, _string(message.get("refusal")))
     return Reply(answer, reasoning.strip(), finish, problem=problem, final=final, **counts)
 
 
-def _why_empty(finish: str, refusal: str) -> tuple[str, bool]:
+def why_empty(finish: str, refusal: str = "") -> tuple[str, bool]:
+    """Says why there is no answer, and whether asking again would not help."""
     if refusal:
         return f"the model refused: {refusal[:300]}", True
     if finish == "length":
