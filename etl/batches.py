@@ -6,10 +6,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from pyspark.sql import functions as F
+
 from etl.errors import UserError
+from etl.recorded_calls import since
 from etl.tables import Tables
 from udfs.engines.batch_intents import ASKED_DDL, INTENT, asked_in, drop_intent
-from udfs.storage import list_files
+from udfs.storage import FileStat, list_stats
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -24,17 +27,23 @@ def batch_folder(files: str) -> str:
     return f"{files}/batches"
 
 
-def intents(tables: Tables) -> list[str]:
-    """Returns the addresses of the intents that are there."""
-    return list_files(batch_folder(tables.files), INTENT)
+def intents(tables: Tables) -> list[FileStat]:
+    """Returns the files of the intents that are there."""
+    return list_stats(batch_folder(tables.files), INTENT)
 
 
 def unread(tables: Tables) -> DataFrame:
-    """Returns the requests (intent, request_id, attempt) that were handed to the Batch API and are not in the ledger."""
-    listed = tables.spark.createDataFrame([(address,) for address in intents(tables)], "intent string")
+    """Returns the requests (intent, request_id, attempt) that were handed to the Batch API and are not in the ledger.
+
+    Of the ledger it reads the ids, and only of what was answered since the first of these batches was handed in.
+    """
+    files, key = intents(tables), ["request_id", "attempt"]
+    listed = tables.spark.createDataFrame([(file.uri,) for file in files], "intent string")
     asked = listed.mapInArrow(asked_in, ASKED_DDL)
-    key = ["request_id", "attempt"]
-    return asked.join(tables.read("llm_calls").select(*key), key, "left_anti")
+    calls = tables.read("llm_calls").where(since(min((file.mtime for file in files), default=0.0)))
+    # Batches are small beside the ledger, which need not be sorted so.
+    known = calls.join(F.broadcast(asked.select(*key)), key, "left_semi").select(*key)
+    return asked.join(known, key, "left_anti")
 
 
 def refuse_twice(tables: Tables, requests: DataFrame) -> None:
@@ -51,7 +60,7 @@ def refuse_twice(tables: Tables, requests: DataFrame) -> None:
 
 def forget_batches(tables: Tables) -> None:
     """Deletes the intents of which the ledger has every request: until then, their answers can be read again at no cost."""
-    addresses = intents(tables)
+    addresses = [file.uri for file in intents(tables)]
     if not addresses:
         return
     needed = {row["intent"] for row in unread(tables).select("intent").distinct().collect()}

@@ -16,6 +16,7 @@ from etl.config import LlmConfig
 from etl.engines import engine_spec
 from etl.errors import UserError
 from etl.progress import Watch, silent
+from etl.recorded_calls import since
 from etl.tables import Tables
 from etl.waves import Waves
 from udfs.engines.purse import UNLIMITED, Amount
@@ -31,8 +32,6 @@ REQUEST_COLUMNS = ("request_id", "task", "prompt_id", "model", "params", "sample
 MADE_OF_ANSWERS = ("annotations", "probe_results", "drafts", "refinements", "cluster_rounds")
 # All requests of one prefix are in one bucket, and a wave is a range of buckets.
 BUCKETS = 4096
-# The clocks of driver and workers may differ by as much.
-CLOCKS_APART_S = 600.0
 
 
 class Ledger:
@@ -168,8 +167,7 @@ class Ledger:
         What others have asked is not in this wave, nor is what this run asked before: of the ledger, only the files of this run since then are read, so that
         the last wave of a long run costs what the first did.
         """
-        since = F.timestamp_micros(F.lit(int((began - CLOCKS_APART_S) * 1e6)))
-        mine = (F.col("run_id") == self._run_id) & (F.col("created_at") >= since)
+        mine = (F.col("run_id") == self._run_id) & since(began)
         return self._commit(folder, self._tables.read("llm_calls").where(mine))
 
     def _commit(self, folder: str, known: DataFrame) -> int:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 FEW_FILES = 16
 # With more runs than this, one span of time stands for all: a condition has to stay small.
 MANY_RUNS = 100
+# The clocks of driver and workers may differ by as much.
+CLOCKS_APART_S = 600.0
 
 
 def latest_calls(tables: Tables, requests: DataFrame, few_files: int = FEW_FILES) -> DataFrame:
@@ -47,6 +49,11 @@ def when_asked(calls: DataFrame, ids: DataFrame, many_runs: int = MANY_RUNS) -> 
     else:
         conditions = [F.col("run_id").eqNullSafe(s["run_id"]) & _between(s["first"], s["last"]) for s in spans]
     return reduce(or_, conditions, F.col("created_at").isNull())
+
+
+def since(began: float) -> Column:
+    """Returns a condition that holds for every call made since then (seconds since 1970), by whichever of the cluster's clocks."""
+    return F.col("created_at") >= F.timestamp_micros(F.lit(int((began - CLOCKS_APART_S) * 1e6)))
 
 
 def _between(first: int, last: int) -> Column:

@@ -243,19 +243,17 @@ def _drain(
     following: asyncio.Task[None] | None,
     seconds: float,
 ) -> Iterator[pa.RecordBatch]:
-    pending: asyncio.Task[ChatResult] | None = None
+    pending: asyncio.Task[bool] | None = None
+    more = True
     try:
-        while True:
-            pending = pending or loop.create_task(_next(answers))
-            loop.run_until_complete(asyncio.wait({pending}, timeout=seconds))
+        while more:
+            pending = pending or loop.create_task(_collect(answers, partition))
+            waited: set[asyncio.Task[Any]] = {pending} if following is None else {pending, following}
+            loop.run_until_complete(asyncio.wait(waited, timeout=seconds, return_when=asyncio.FIRST_COMPLETED))
             if following is not None and following.done():
                 following.result()
             if pending.done():
-                try:
-                    partition.add(pending.result())
-                except StopAsyncIteration:
-                    break
-                pending = None
+                more, pending = pending.result(), None
             if partition.due():
                 yield from partition.flush()
     finally:
@@ -265,6 +263,10 @@ def _drain(
     yield from partition.flush()
 
 
-async def _next(answers: AsyncIterator[ChatResult]) -> ChatResult:
-    # Inside the running loop, so that the loop knows of the generator and closes it at the end.
-    return await anext(answers)
+async def _collect(answers: AsyncIterator[ChatResult], partition: _Partition) -> bool:
+    """Takes answers until a flush is due; False: no more come. To enter the loop for each answer costs more than the answer does."""
+    async for result in answers:
+        partition.add(result)
+        if partition.due():
+            return True
+    return False

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from etl.recorded_calls import latest_calls, when_asked
+from etl.recorded_calls import latest_calls, since, when_asked
 from etl.tables import Tables
 from tests.etl.tiny import make_config, values
 
@@ -81,3 +81,10 @@ def test_only_the_files_of_their_times_are_read(tables: Tables, names: str, many
     assert len(calls.inputFiles()) == len(WAVES)
     assert len(within.inputFiles()) == len(waves.split())
     assert set(values(within, "request_id")) <= set(waves.replace(" ", ""))
+
+
+def test_calls_since_a_time_leave_room_for_clocks_that_differ(tables: Tables) -> None:
+    hour = (START + timedelta(hours=1)).timestamp()
+    calls = tables.read("llm_calls")
+    assert values(calls.where(since(hour + 600)), "response") == ["c run-1", "d run-1", "d run-2", "e run-2"]
+    assert values(calls.where(since(hour + 601)), "response") == ["d run-1", "d run-2", "e run-2"]

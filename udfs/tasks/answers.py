@@ -113,6 +113,8 @@ def mend_backslashes(text: str) -> str:
 
     In an answer that doubles them elsewhere, \nu and \to are taken for a line break or tab and a word.
     """
+    if "\\" not in text:
+        return text
     pattern = SURE_COMMAND if CAREFUL.search(text) else LIKELY_COMMAND
     return pattern.sub(r"\1\\\\", text)
 
