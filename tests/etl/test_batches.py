@@ -109,6 +109,7 @@ def test_failed_calls_are_asked_once_more_also_by_batch(scratch_tables: Make, te
     assert sorted(get(tables, "llm_calls", "attempt", "status")) == [(0, "failed")] * 3 + [(1, "ok")] * 3
 
 
+@pytest.mark.long
 def test_a_budget_is_a_ceiling_for_batches_too(scratch_tables: Make, teacher: Teacher) -> None:
     tables = scratch_tables()
     rows, before = requests(tables, "batch budget", 12), seen(teacher)

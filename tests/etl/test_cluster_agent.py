@@ -93,6 +93,7 @@ def counted(job: Job, config: Config, texts: DataFrame) -> list[tuple[int, int]]
     return [(asks.requests, asks.hits) for asks in ledger.counted]
 
 
+@pytest.mark.long
 def test_known_clusters_come_out_at_the_known_score_and_are_paid_once(
     spark: SparkSession, judge: tuple[KnownJudge, str], tmp_path: Path
 ) -> None:

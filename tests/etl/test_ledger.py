@@ -238,6 +238,7 @@ def test_a_worker_gets_its_engine_with_its_own_batch_size(endpoint: str, kind: s
         pytest.param({"endpoint": "vllm", "vllm": TINY_VLLM}, marks=needs_vllm, id="vllm"),
     ],
 )
+@pytest.mark.long
 def test_a_model_in_the_workers_answers_into_the_same_ledger(
     scratch_tables: Make, teacher: Teacher, tmp_path: Path, settings: dict[str, Any]
 ) -> None:
@@ -383,9 +384,9 @@ PRICES = {"stand-in": {"prompt": 1_000.0, "completion": 1_000.0}}
 @pytest.mark.parametrize(
     ("budget", "column"),
     [
-        ({"max_requests": 5}, "attempts"),
-        ({"max_tokens": 200}, "prompt_tokens + completion_tokens"),
         ({"max_cost": 0.2}, "cost"),
+        pytest.param({"max_requests": 5}, "attempts", marks=pytest.mark.long),
+        pytest.param({"max_tokens": 200}, "prompt_tokens + completion_tokens", marks=pytest.mark.long),
     ],
     ids=lambda value: str(value),
 )

@@ -56,6 +56,7 @@ def copied(run: SampleRun, folder: Path, teacher: Teacher, **sections: Any) -> C
     return load_config("conf/local.yaml", [f"{name}={json.dumps(value)}" for name, value in changed.items()])
 
 
+@pytest.mark.long
 def test_another_refine_setting_pays_for_refining_alone(
     spark: SparkSession, sample_run: SampleRun, teacher: Teacher, tmp_path: Path
 ) -> None:
@@ -114,6 +115,7 @@ def test_a_seed_that_changed_is_not_paid_for_with_the_drafts_of_its_old_text(
     assert teacher.stats()["requests"] == sent
 
 
+@pytest.mark.long
 def test_what_was_made_of_failed_calls_is_made_again_when_they_are_retried(
     spark: SparkSession, sample_run: SampleRun, teacher: Teacher, tmp_path: Path
 ) -> None:
