@@ -113,11 +113,11 @@ class Scale:
     def merges(self, count: int) -> Row:
         """What others do in the anti-join's place: MERGE of the requests, of which the new ones are inserted."""
         asked = requests(self.spark.range(self.rows - count // 2, self.rows - count // 2 + count, 1, 8))
-        self.tables.scratch("bench_requests", asked).createOrReplaceTempView("asked")
-        columns = ", ".join(c for c in REQUEST_COLUMNS if c != "prefix")
+        asked.createOrReplaceTempView("asked")
+        columns = [c for c in REQUEST_COLUMNS if c != "prefix"]
         merge = (
             f"MERGE INTO {self.tables.address('llm_calls')} t USING asked s ON t.request_id = s.request_id "
-            f"WHEN NOT MATCHED THEN INSERT ({columns}) VALUES ({columns})"
+            f"WHEN NOT MATCHED THEN INSERT ({', '.join(columns)}) VALUES ({', '.join(f's.{c}' for c in columns)})"
         )
         seen = counted(self.spark, lambda: int(self.spark.sql(merge).collect()[0]["num_inserted_rows"]))
         return {"what": "peer: MERGE of the requests", "size": self.rows, "requests": count, **seen}

@@ -8,7 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ledger_table import config_of, requests
+from ledger_table import config_of, files_of, requests
 
 from etl.ledger import Ledger
 from etl.tables import Tables
@@ -51,6 +51,7 @@ def ask_in_waves(spark: SparkSession, folder: Path) -> dict[str, Any]:
     largest, slowest, waves = largest_and_slowest(tables, seconds)
     bound = largest // llm.flush_rows + llm.workers * (1 + int(slowest / llm.flush_seconds))
     counts = {"requests": asked, "waves": waves, "largest_wave": largest, "slowest_wave_s": round(slowest, 1)}
+    counts["files"] = len(files_of(tables))
     return {
         "what": "segments",
         **counts,

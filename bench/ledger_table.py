@@ -8,6 +8,7 @@ from collections import Counter
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
 
 import pyarrow.parquet as pq
 from common import ROOT
@@ -110,7 +111,7 @@ def column_bytes(tables: Tables) -> Counter[str]:
 
 def files_of(tables: Tables) -> list[Path]:
     """The table's files now."""
-    return [Path(name.removeprefix("file://")) for name in tables.read("llm_calls").inputFiles()]
+    return [Path(unquote(urlsplit(name).path)) for name in tables.read("llm_calls").inputFiles()]
 
 
 def put_wave(tables: Tables, llm: LlmConfig, name: str, run_id: str) -> str:
