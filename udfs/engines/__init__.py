@@ -22,12 +22,12 @@ _engines: dict[EngineSpec, Engine] = {}
 def load_engine(spec: EngineSpec) -> Engine:
     """Gives the process's engine for `spec`, made on the first call and shared by later ones.
 
-    Raises FatalEngineError for an unknown kind, a refused address, or a missing key or package.
+    The others free their models: two do not fit into one GPU. Raises FatalEngineError for an unknown kind, a refused address, or a missing key or package.
     """
-    if spec not in _engines:
-        # Two models do not fit into one GPU; an engine that is used again loads its own again.
-        for other in _engines.values():
+    for known, other in _engines.items():
+        if known != spec:
             other.close()
+    if spec not in _engines:
         _engines[spec] = _make(spec)
     return _engines[spec]
 
