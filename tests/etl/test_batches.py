@@ -73,6 +73,7 @@ def test_what_a_killed_run_has_handed_in_is_read_and_not_asked_again(scratch_tab
     assert open_intents(tables) == []
 
 
+@pytest.mark.long
 def test_an_intent_stays_until_the_ledger_has_all_of_it(scratch_tables: Make, teacher: Teacher) -> None:
     tables = scratch_tables()
     handed_in(tables, teacher, "stays 0", "stays 1")
@@ -87,6 +88,7 @@ def test_an_intent_stays_until_the_ledger_has_all_of_it(scratch_tables: Make, te
     assert (open_intents(tables), seen(teacher) - before) == ([], 0)
 
 
+@pytest.mark.long
 def test_a_run_without_batches_does_not_pay_what_is_handed_in(scratch_tables: Make, teacher: Teacher) -> None:
     tables = scratch_tables()
     handed_in(tables, teacher, "both ways")
@@ -97,6 +99,7 @@ def test_a_run_without_batches_does_not_pay_what_is_handed_in(scratch_tables: Ma
     assert ledger(tables, teacher).ask(frame(tables, request("other"))) == 1
 
 
+@pytest.mark.long
 def test_failed_calls_are_asked_once_more_also_by_batch(scratch_tables: Make, teacher: Teacher) -> None:
     tables = scratch_tables()
     teacher.set_faults(error_500=1.0)

@@ -65,6 +65,7 @@ def test_a_question_whose_text_is_no_seed_any_more_waits_with_a_reason(tables: T
     assert question_items(tables, config).isEmpty()
 
 
+@pytest.mark.long
 def test_two_seeds_with_one_cleaned_text_are_one_seed_of_a_draft(tables: Tables, config: Config) -> None:
     put(tables, "documents", [document("b", "Call 111."), document("a", "Call 222.")])
     put(tables, "curation", [kept(name, clean_text="Call [PHONE].") for name in ("a", "b")])

@@ -126,9 +126,8 @@ def said(call: dict[str, Any]) -> tuple[Any, ...]:
     return tuple(value for name, value in sorted(call.items()) if name not in DIFFERS)
 
 
-@pytest.mark.long
 def test_a_kill_costs_at_most_what_was_on_its_way(spark: SparkSession, tmp_path: Path) -> None:
-    killed_run(spark, tmp_path, [WORKER, EXECUTOR, DRIVER, EXECUTOR, WORKER, DRIVER], seed=1)
+    killed_run(spark, tmp_path, [WORKER, EXECUTOR, WORKER, DRIVER, EXECUTOR, WORKER], seed=1)
 
 
 @pytest.mark.night

@@ -76,6 +76,7 @@ def test_equal_requests_are_asked_once_and_a_second_ask_is_free(scratch_tables: 
     assert delta_versions(tables) == versions
 
 
+@pytest.mark.long
 def test_only_what_is_new_is_asked(scratch_tables: Make, teacher: Teacher) -> None:
     tables = scratch_tables()
     ledger(tables, teacher).ask(requests(tables, "new", 3))
@@ -104,6 +105,7 @@ def test_one_request_a_row_whatever_is_done_with_the_answers_later(
     assert sent(teacher) - before == 6
 
 
+@pytest.mark.long
 def test_a_terminal_failure_is_recorded_with_its_reason_and_not_asked_again(
     scratch_tables: Make, teacher: Teacher
 ) -> None:
@@ -146,6 +148,7 @@ def test_answers_of_a_killed_run_are_committed_and_not_paid_again(scratch_tables
     assert sent(teacher) - before == 1
 
 
+@pytest.mark.long
 def test_a_segment_that_is_committed_twice_changes_nothing(
     scratch_tables: Make, teacher: Teacher, tmp_path: Path
 ) -> None:
@@ -164,6 +167,7 @@ def test_a_segment_that_is_committed_twice_changes_nothing(
     assert len(get(tables, "llm_calls", "request_id")) == 3
 
 
+@pytest.mark.long
 def test_a_segment_that_comes_after_another_run_has_asked_adds_no_second_row(
     scratch_tables: Make, teacher: Teacher
 ) -> None:
@@ -175,6 +179,7 @@ def test_a_segment_that_comes_after_another_run_has_asked_adds_no_second_row(
     assert sorted(get(tables, "llm_calls", "run_id")) == ["killed", "run-1"]
 
 
+@pytest.mark.long
 def test_a_wave_that_is_committed_twice_adds_no_second_row(
     scratch_tables: Make, teacher: Teacher, tmp_path: Path
 ) -> None:
@@ -199,6 +204,7 @@ def test_what_is_still_to_be_asked_is_found_by_the_ids_alone(
     assert re.findall(r"ReadSchema: (\S+)", capsys.readouterr().out) == ["struct<request_id:string>"]
 
 
+@pytest.mark.long
 def test_a_half_written_segment_is_ignored_and_its_requests_are_asked(scratch_tables: Make, teacher: Teacher) -> None:
     tables = scratch_tables()
     segment = Path(write_segment(f"{tables.files}/wal/killed-1/0", [call("half-0")]))
@@ -209,6 +215,7 @@ def test_a_half_written_segment_is_ignored_and_its_requests_are_asked(scratch_ta
     assert get(tables, "llm_calls", "run_id") == ["run-1"]
 
 
+@pytest.mark.long
 def test_the_last_attempt_of_a_request_counts(scratch_tables: Make, teacher: Teacher) -> None:
     tables = scratch_tables()
     segments = [call("again", status="failed"), call("again", attempt=1, response="better"), call("other")]
@@ -253,6 +260,7 @@ def test_a_model_in_the_workers_answers_into_the_same_ledger(
     assert all(served == model and prompt > 10 for served, prompt, _ in calls)
 
 
+@pytest.mark.long
 def test_many_requests_are_asked_in_waves_and_each_once(scratch_tables: Make, teacher: Teacher) -> None:
     tables = scratch_tables()
     rows = requests(tables, "waves", 40)
@@ -300,6 +308,7 @@ def steady_part(teacher: Teacher, first: int, last: int) -> list[tuple[float, di
     return seen
 
 
+@pytest.mark.long
 def test_where_workers_reach_no_storage_the_answers_come_home_with_the_wave(
     scratch_tables: Make, teacher: Teacher
 ) -> None:
@@ -410,6 +419,7 @@ def test_a_budget_is_a_ceiling_and_a_larger_one_pays_only_the_rest(
     assert sent(teacher) - before == 12
 
 
+@pytest.mark.long
 def test_a_step_has_a_ceiling_of_its_own_within_that_of_the_run(scratch_tables: Make, teacher: Teacher) -> None:
     tables = scratch_tables()
     asking = ledger(tables, teacher, budget={"max_requests": 9, "steps": {"refine": {"max_requests": 4}}})
@@ -423,6 +433,7 @@ def test_a_step_has_a_ceiling_of_its_own_within_that_of_the_run(scratch_tables: 
         asking.ask(requests(tables, "third", 10))
 
 
+@pytest.mark.long
 def test_a_budget_is_used_to_its_end(scratch_tables: Make, teacher: Teacher) -> None:
     """What answers leave of their worst case is spent on the next: a run stops when not even one more request fits."""
     tables = scratch_tables()
@@ -434,6 +445,7 @@ def test_a_budget_is_used_to_its_end(scratch_tables: Make, teacher: Teacher) -> 
     assert budget["max_tokens"] - largest < asking.spending.total.tokens <= budget["max_tokens"]
 
 
+@pytest.mark.long
 def test_tries_count_against_the_budget(scratch_tables: Make, teacher: Teacher) -> None:
     tables = scratch_tables()
     teacher.set_faults(error_500=0.5)

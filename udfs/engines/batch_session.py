@@ -20,6 +20,7 @@ from udfs.engines.wire import read_completion
 
 MAX_BYTES = 200_000_000  # of an input file, by the API
 QUEUE_POLLS = 10  # polls between two tries at a full queue
+IDLE_TURNS = 3  # turns in a row that find a full queue with nothing in it: no batch of this size will ever fit
 NEVER = (-1, "")
 
 
@@ -32,6 +33,7 @@ class OpenBatch:
     batch_id: str = ""
     structured: bool = True
     resumed: bool = True
+    turn: int = 0
 
 
 class BatchSession:
@@ -50,6 +52,8 @@ class BatchSession:
         # Of each request the round of its last batch, and that batch's intent.
         self._last: dict[str, tuple[int, str]] = {}
         self._known: set[str] = set()
+        self._turn = 0
+        self._idle_turns: set[int] = set()
 
     async def close(self) -> None:
         await self._client.close()
@@ -60,6 +64,7 @@ class BatchSession:
 
     async def submit(self) -> None:
         """Sends what is waiting, as far as the budget has room, in batches of one model each. Raises FatalEngineError."""
+        self._turn += 1
         if self._waiting:
             self._adopt()
         while self._waiting and (chunk := self._chunk()):
@@ -130,7 +135,7 @@ class BatchSession:
             self._release(asked.values())
             raise
         intent, new = self._intents.write(self._next(tries.request) for tries in asked.values())
-        batch = OpenBatch(intent, asked, "", structured, resumed=not new)
+        batch = OpenBatch(intent, asked, "", structured, resumed=not new, turn=self._turn)
         self._join(batch, intent.requests)
         if not new:
             return
@@ -164,6 +169,7 @@ class BatchSession:
             return []
         lines = await self._client.results(state, advice)
         self.open.remove(batch)
+        self._idle_turns.clear()
         return self._told(batch, [self._result(batch, tries, lines, state) for tries in batch.asked.values()])
 
     async def _found(self, batch: OpenBatch) -> bool:
@@ -188,11 +194,20 @@ class BatchSession:
 
     async def _not_begun(self, batch: OpenBatch, state: BatchState) -> None:
         self._ask_again(batch)
-        if state.queue_full and await self._client.busy():
-            await asyncio.sleep(QUEUE_POLLS * self._spec.batch_poll_s)
-        elif not batch.resumed:
+        if state.queue_full and await self._room_may_come(batch.turn):
+            return
+        if not batch.resumed:
             small = "; make llm.batch_requests smaller" if state.queue_full else ""
             self.fatal = f"{self._spec.base_urls[0]} refuses batch {state.id}: {state.words}{small}"
+
+    async def _room_may_come(self, turn: int) -> bool:
+        """Waits where the queue is full of other batches. Where it is empty, they may have ended since: such a turn alone proves nothing."""
+        if await self._client.busy():
+            self._idle_turns.clear()
+            await asyncio.sleep(QUEUE_POLLS * self._spec.batch_poll_s)
+            return True
+        self._idle_turns.add(turn)
+        return len(self._idle_turns) < IDLE_TURNS
 
     def _told(self, batch: OpenBatch, done: list[ChatResult | None]) -> list[ChatResult]:
         """Where a batch has brought nothing but requests given up, it is the server: none of them has failed for good."""

@@ -70,6 +70,7 @@ def test_passages_and_pairs_each_get_one_verdict(spark: SparkSession, tmp_path: 
             assert row["similarity"] >= 0.7
 
 
+@pytest.mark.long
 def test_what_stands_for_a_duplicate_is_kept_however_long_the_chain(spark: SparkSession, tmp_path: Path) -> None:
     rows = []
     for number, text in enumerate(passages()[:6]):
@@ -128,6 +129,7 @@ def test_benchmark_items_are_found_inside_passages_and_as_whole_short_questions(
     assert {judged[name]["reason"] for name in ("holds", "asks")} == {"contaminated_v1"}
 
 
+@pytest.mark.long
 def test_a_benchmark_record_that_can_not_be_read_is_in_quarantine_once(spark: SparkSession, tmp_path: Path) -> None:
     bench = tmp_path / "bench.jsonl"
     good = json.dumps({"id": "long", "question": LEAK, "answer": "later"})
@@ -145,6 +147,7 @@ def test_a_benchmark_record_that_can_not_be_read_is_in_quarantine_once(spark: Sp
     ]
 
 
+@pytest.mark.long
 def test_a_delta_table_can_be_a_benchmark(spark: SparkSession, tmp_path: Path) -> None:
     rows = [("long", LEAK, "later"), ("none", None, "42")]
     ddl = "id string, question string, answer string"
@@ -157,6 +160,7 @@ def test_a_delta_table_can_be_a_benchmark(spark: SparkSession, tmp_path: Path) -
     assert outcome.figures["unread_benchmark_records"] == 1
 
 
+@pytest.mark.long
 def test_no_documents_give_no_verdicts(spark: SparkSession, tmp_path: Path) -> None:
     job = job_for(spark, make_config(tmp_path / "warehouse"))
     outcome = the_step("curate").run(job)

@@ -131,6 +131,7 @@ def test_the_same_rows_are_the_same_run_whatever_else_their_tables_hold(spark: S
     assert sum(again.dropped.values()) == len(removed)
 
 
+@pytest.mark.long
 def test_a_row_without_a_vector_is_compared_by_its_words_alone(spark: SparkSession, tmp_path: Path) -> None:
     job = job_for(spark, make_config(tmp_path / "w"))
     put(job.tables, "documents", [document("a", "The same."), document("b", "The same."), document("c", "Another.")])
@@ -141,6 +142,7 @@ def test_a_row_without_a_vector_is_compared_by_its_words_alone(spark: SparkSessi
     assert outcome.figures["not_comparable"] == 3
 
 
+@pytest.mark.long
 def test_a_changed_text_is_compared_by_its_own_vector(spark: SparkSession, tmp_path: Path) -> None:
     old, new, other = np.eye(3, DIM)
     job = job_for(spark, make_config(tmp_path / "w", dedup={"max_driver_edges": 0}))

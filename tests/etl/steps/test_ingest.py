@@ -146,6 +146,7 @@ def test_other_settings_read_the_files_anew(ingest: Any, corpus: Path) -> None:
     assert set(get(tables, "documents", "license")) == {"CC-BY-4.0"}
 
 
+@pytest.mark.long
 def test_a_broken_record_is_replaced_too_when_its_file_is_mended(ingest: Any, corpus: Path) -> None:
     (corpus / "a.jsonl").write_text('{"uid": "a-0", "body": "Cut in the mid\n{"uid": "a-1", "body": 3}\n')
     outcome, tables = ingest(corpus)
@@ -155,6 +156,7 @@ def test_a_broken_record_is_replaced_too_when_its_file_is_mended(ingest: Any, co
     assert get(tables, "quarantine", "uri") == []
 
 
+@pytest.mark.long
 def test_files_that_are_gone_are_told_and_their_passages_stay(spark: SparkSession, corpus: Path) -> None:
     said: list[str] = []
 
@@ -173,6 +175,7 @@ def test_files_that_are_gone_are_told_and_their_passages_stay(spark: SparkSessio
     assert said[-1] == "b: 2 files are of a source that the config does not name; their 5 passages stay in `documents`"
 
 
+@pytest.mark.long
 def test_rows_of_a_delta_table_are_numbered_by_what_they_say(spark: SparkSession, ingest: Any, tmp_path: Path) -> None:
     rows = [({"uid": "1"}, "<p>One</p>", {"a": "b"}), ({"uid": "1"}, "<b>One</b>", None), ({"uid": None}, "One", None)]
     rows += [({"uid": None}, "<i>One</i>", None), ({"uid": "2"}, None, None), ({"uid": "2"}, None, None)]
@@ -191,6 +194,7 @@ def test_rows_of_a_delta_table_are_numbered_by_what_they_say(spark: SparkSession
     assert len(dict(found[0])) == 4
 
 
+@pytest.mark.long
 def test_an_empty_delta_table_is_a_source_without_rows(spark: SparkSession, ingest: Any, tmp_path: Path) -> None:
     spark.createDataFrame([], "uid string, body string").write.format("delta").save(str(tmp_path / "empty"))
     outcome, _ = ingest(tmp_path / "empty", format="delta")

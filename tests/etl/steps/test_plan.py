@@ -68,6 +68,7 @@ def test_a_weak_cell_gets_more_and_all_is_given_out(spark: SparkSession, tmp_pat
         assert row["explanation"]
 
 
+@pytest.mark.long
 def test_a_plan_of_nothing_is_a_plan_of_its_own(spark: SparkSession, tmp_path: Path) -> None:
     first, _ = planned(spark, tmp_path / "w", {"law": (0, 0)})
     job = job_for(spark, make_config(tmp_path / "w", plan={"branch_shares": {"multi_grade": 0, "high_difficulty": 1}}))

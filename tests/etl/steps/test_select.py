@@ -94,6 +94,7 @@ def test_each_cell_is_filled_to_its_quota_with_its_best_rows(spark: SparkSession
     assert {row["mix_id"] for row in mixture} == {outcome.ids["mix_id"]}
 
 
+@pytest.mark.long
 def test_rejected_duplicate_and_old_questions_stay_out(spark: SparkSession, tmp_path: Path) -> None:
     outcome, mixture, _ = selected(spark, tmp_path / "w", 1_000_000)
     assert len(mixture) == outcome.rows_out == 2 * COUNT

@@ -200,12 +200,17 @@ def test_an_outage_stops_the_run_and_fails_no_row(teacher: Teacher, tmp_path: Pa
     assert Counter(result.status for result in engine.complete(requests)) == {"ok": 20}
 
 
-def test_a_full_queue_is_waited_for_and_one_that_can_never_take_the_batch_stops_the_run(
-    teacher: Teacher, tmp_path: Path
-) -> None:
-    teacher.set_faults(batch_queue=3, batch_delay_s=0.3)
-    results = engine_for(teacher, tmp_path, batch_requests=2).complete([ask(f"queue {n}") for n in range(6)])
-    assert {(result.status, result.attempts) for result in results} == {("ok", 1)}
+# Also where the queue has emptied before anybody looks why a batch was refused.
+@pytest.mark.parametrize("delay_s", [0.01, 0.03, 0.3])
+def test_a_full_queue_is_waited_for(teacher: Teacher, tmp_path: Path, delay_s: float) -> None:
+    teacher.set_faults(batch_queue=3, batch_delay_s=delay_s)
+    asked = [ask(f"queue {delay_s} {n}") for n in range(6)]
+    results = engine_for(teacher, tmp_path, batch_requests=2).complete(asked)
+    assert [(result.status, result.attempts) for result in results] == [("ok", 1)] * 6
+
+
+def test_a_batch_that_no_queue_can_take_stops_the_run(teacher: Teacher, tmp_path: Path) -> None:
+    teacher.set_faults(batch_queue=3)
     with pytest.raises(FatalEngineError, match=r"Enqueued limit reached\.; make llm\.batch_requests smaller"):
         engine_for(teacher, tmp_path).complete([ask(f"too many {n}") for n in range(4)])
 
