@@ -6,7 +6,8 @@ import asyncio
 import ipaddress
 import json
 import os
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from udfs.engines.blocking import run_blocking
@@ -95,12 +96,26 @@ def make_client(url: str, key: str, timeout_s: float) -> AsyncOpenAI:
 
 def refusal_of(error: APIStatusError, key: str) -> Refusal:
     """Takes status, words, code and headers out of the client's error, with the key blotted out."""
-    body = error.body if isinstance(error.body, dict) else {}
-    words = body.get("message") or body.get("detail") or error.response.text
-    headers = {name.lower(): value for name, value in error.response.headers.items()}
-    if 300 <= error.status_code < 400:
-        words = f"it redirects to {headers.get('location', 'nowhere')}; use that address if it is right"
-    return Refusal(error.status_code, hide_key(" ".join(str(words).split()), key), str(body.get("code") or ""), headers)
+    return read_refusal(error.status_code, error.response.headers, error.response.content, key)
+
+
+def read_refusal(status: int, headers: Mapping[str, str], raw: bytes, key: str) -> Refusal:
+    """Takes the words and the code out of an answer that is none, with the key blotted out. Never raises."""
+    said = _error_in(raw)
+    words = said.get("message") or said.get("detail") or raw.decode("utf-8", "replace")
+    lower = {name.lower(): value for name, value in headers.items()}
+    if 300 <= status < 400:
+        words = f"it redirects to {lower.get('location', 'nowhere')}; use that address if it is right"
+    return Refusal(status, hide_key(" ".join(str(words).split()), key), str(said.get("code") or ""), lower)
+
+
+def _error_in(raw: bytes) -> dict[str, Any]:
+    try:
+        body = json.loads(raw)
+    except (ValueError, RecursionError):
+        return {}
+    error = body.get("error", body) if isinstance(body, dict) else {}
+    return error if isinstance(error, dict) else {"message": error}
 
 
 def hide_key(text: str, key: str) -> str:

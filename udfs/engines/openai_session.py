@@ -9,13 +9,14 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from udfs.engines.bounds import Bounds
-from udfs.engines.endpoints import hide_key, make_client, refusal_of, transport_reason
+from udfs.engines.endpoints import hide_key, read_refusal, transport_reason
+from udfs.engines.http_client import HttpClient
 from udfs.engines.limits import Balancer
 from udfs.engines.protocol import ChatRequest, ChatResult, EngineSpec, FatalEngineError
 from udfs.engines.purse import Amount
 from udfs.engines.retries import Action, Backoff, Refusal, Verdict, judge
 from udfs.engines.tries import GAVE_UP, OUTAGE_ROWS, REFUSED, Tries
-from udfs.engines.wire import read_reply, request_body
+from udfs.engines.wire import read_reply, request_body, to_json
 
 REST_S = 5.0  # how long an address with nobody behind it is left alone
 
@@ -35,7 +36,7 @@ class Session:
         self._key = key
         self._backoff = backoff
         self._plain_models = plain_models
-        self._clients = [make_client(url, key, spec.request_timeout_s) for url in spec.base_urls]
+        self._clients = [HttpClient(url, key) for url in spec.base_urls]
         self._balancer = Balancer(len(self._clients), time.monotonic, prefer=self._home)
         self._last_contact = float("-inf")
         self._sending: set[asyncio.Task[ChatResult] | None] = set()
@@ -155,29 +156,27 @@ class Session:
         return verdict
 
     async def _send(self, progress: Tries, server: int) -> Verdict | None:
-        from openai import APIConnectionError, APIStatusError
+        import aiohttp
 
         request, sent = progress.request, time.monotonic()
         progress.started = progress.started or sent
         progress.attempts += 1
         timeout = min(self._spec.request_timeout_s, progress.started + self._spec.deadline_s - sent)
         structured = request.json_schema is not None and request.model not in self._plain_models
-        body = request_body(request, structured)
+        body = to_json(request_body(request, structured))
         try:
-            # The bare `post` hands out the bytes: building the typed object costs more than all the rest of the client.
-            post = self._clients[server].post("/chat/completions", cast_to=bytes, body=body)
-            raw = await asyncio.wait_for(post, max(timeout, 0.001))
-        except APIStatusError as error:
-            self._last_contact = time.monotonic()
-            if error.status_code < 500:
-                progress.used = REFUSED
-            return self._refused(refusal_of(error, self._key), server, request, structured)
-        except (APIConnectionError, asyncio.TimeoutError) as error:
+            answer = await self._clients[server].post("/chat/completions", body, max(timeout, 0.001))
+        except (aiohttp.ClientError, asyncio.TimeoutError) as error:
             return self._broken(error, progress, server)
         finally:
             progress.latency_s = time.monotonic() - sent
         self._last_contact = time.monotonic()
-        verdict = progress.read(read_reply(raw), self._key, self._spec.bad_answers)
+        if not answer.ok:
+            if answer.status < 500:
+                progress.used = REFUSED
+            refusal = read_refusal(answer.status, answer.headers, answer.body, self._key)
+            return self._refused(refusal, server, request, structured)
+        verdict = progress.read(read_reply(answer.body), self._key, self._spec.bad_answers)
         progress.used = self.bounds.used(request.model, progress.reply, progress.used)
         return verdict
 

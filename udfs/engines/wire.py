@@ -52,6 +52,11 @@ def request_body(request: ChatRequest, structured: bool) -> dict[str, Any]:
     return body
 
 
+def to_json(body: Mapping[str, Any]) -> bytes:
+    """Writes a body as compact JSON in UTF-8, where a Chinese character takes three bytes instead of six. What UTF-8 can not hold becomes a question mark."""
+    return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+
+
 def worst_tokens(request: ChatRequest) -> tuple[int, int]:
     """Upper bounds on the tokens of a request's prompt and answer: a byte is at most a token, the answer ends at `max_tokens`."""
     asked = request.params.get("max_tokens") or request.params.get("max_completion_tokens") or DEFAULT_MAX_TOKENS

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.udfs.engines.helpers import ask, completion
-from udfs.engines.wire import Reply, clean_text, read_reply, request_body, split_reasoning, worst_tokens
+from udfs.engines.wire import Reply, clean_text, read_reply, request_body, split_reasoning, to_json, worst_tokens
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=5),
@@ -43,6 +43,10 @@ def test_lone_surrogates_never_leave_or_enter() -> None:
     assert json.dumps(request_body(request, True), ensure_ascii=False).encode()
     assert read(completion("x\udfffy")).response == "x\ufffdy"
     assert clean_text("\U0001f600 plain") == "\U0001f600 plain"
+
+
+def test_a_body_is_compact_utf8_whatever_it_holds() -> None:
+    assert to_json({"content": "雪 \ud800", "n": [1, 2]}) == '{"content":"雪 ?","n":[1,2]}'.encode()
 
 
 def test_the_worst_case_counts_bytes_and_the_longest_answer() -> None:
