@@ -25,7 +25,7 @@ def request(prompt: str) -> ChatRequest:
     """The request that a worker would make of the prompt's row."""
     name = stable_id(prompt)
     params = json.dumps({"max_tokens": MAX_TOKENS})
-    row = {"request_id": name, "task": TASK, "model": MODEL, "params": params, "prefix": name}
+    row = {"request_id": name, "task": TASK, "model": MODEL, "params": params, "prefix": name, "attempt": 0}
     return request_of({**row, "messages": json.dumps(messages(prompt))})
 
 
