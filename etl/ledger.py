@@ -20,7 +20,7 @@ from etl.recorded_calls import since
 from etl.tables import Tables
 from etl.waves import Waves
 from udfs.engines.purse import UNLIMITED, Amount
-from udfs.segments import read_segments, unpack_segments
+from udfs.segments import read_keys, read_segments, unpack_segments
 from udfs.storage import delete, list_files
 from udfs.waves import FATAL, SPENT
 
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 REQUEST_COLUMNS = ("request_id", "task", "prompt_id", "model", "params", "sample", "messages", "prefix")
 # The tables with a row for each request; an answer that can not be used is there with the reason `llm_unusable`.
 MADE_OF_ANSWERS = ("annotations", "probe_results", "drafts", "refinements", "cluster_rounds")
+KEY = ["request_id", "attempt"]
+# Segments that one task reads for a commit, and puts into one file of the ledger.
+SEGMENTS_A_TASK = 128
 # All requests of one prefix are in one bucket, and a wave is a range of buckets.
 BUCKETS = 4096
 
@@ -125,11 +128,10 @@ class Ledger:
         return asked
 
     def _rest_of(self, wave: DataFrame) -> DataFrame:
-        key = ["request_id", "attempt"]
-        mine = self._tables.read("llm_calls").where(F.col("run_id") == self._run_id).select(*key)
+        mine = self._tables.read("llm_calls").where(F.col("run_id") == self._run_id).select(*KEY)
         # A wave is small and goes to where the run's calls are; these may be many, and need not be sorted.
-        asked = mine.join(F.broadcast(wave.select(*key)), key, "left_semi")
-        return wave.join(asked, key, "left_anti")
+        asked = mine.join(F.broadcast(wave.select(*KEY)), KEY, "left_semi")
+        return wave.join(asked, KEY, "left_anti")
 
     def _run_wave(self, now: Round, progress: str) -> int:
         self._number += 1
@@ -147,7 +149,8 @@ class Ledger:
     def _commit_answers(self, receipts: DataFrame, name: str) -> int:
         packed = receipts.where("data IS NOT NULL").select("data")
         calls = packed.mapInArrow(unpack_segments, self._tables.read("llm_calls").schema)
-        return self._append(calls, self._tables.read("llm_calls").where(F.col("run_id") == self._run_id), name)
+        mine = self._tables.read("llm_calls").where(F.col("run_id") == self._run_id)
+        return self._append(_without(calls, mine), name)
 
     def _settle(self, receipts: DataFrame) -> None:
         """Counts what the workers have spent; raises UserError where one of them was refused everything."""
@@ -175,18 +178,28 @@ class Ledger:
         names = sorted(list_files(folder, ".parquet"))
         if not names:
             return 0
-        spark = self._tables.spark
-        listed = spark.createDataFrame([(name,) for name in names], "segment string")
+        spread = -(-len(names) // SEGMENTS_A_TASK)
+        listed = self._tables.spark.createDataFrame([(name,) for name in names], "segment string").repartition(spread)
         calls = listed.mapInArrow(read_segments, self._tables.read("llm_calls").schema)
-        rows = self._append(calls, known, "\n".join(names))
+        keys = listed.mapInArrow(read_keys, "request_id string, attempt int")
+        rows = self._append(calls if _all_new(keys, known) else _without(calls, known), "\n".join(names))
         for name in names:
             delete(name)
         return rows
 
-    def _append(self, calls: DataFrame, known: DataFrame, source: str) -> int:
-        key = ["request_id", "attempt"]
-        fresh = calls.dropDuplicates(key).join(known.select(*key), key, "left_anti")
-        return self._tables.append("llm_calls", fresh, txn=hashlib.sha256(source.encode()).hexdigest())
+    def _append(self, calls: DataFrame, source: str) -> int:
+        return self._tables.append("llm_calls", calls, txn=hashlib.sha256(source.encode()).hexdigest())
+
+
+def _all_new(keys: DataFrame, known: DataFrame) -> bool:
+    """Tells whether no key stands twice or is known already: then, as nearly always, whole answers need not be sorted to find that out."""
+    both = keys.withColumn("new", F.lit(1)).unionByName(known.select(*KEY).withColumn("new", F.lit(0)))
+    counted = both.groupBy(*KEY).agg(F.sum("new").alias("new"), F.min("new").alias("least"))
+    return counted.where("new > 1 OR (new = 1 AND least = 0)").isEmpty()
+
+
+def _without(calls: DataFrame, known: DataFrame) -> DataFrame:
+    return calls.dropDuplicates(KEY).join(known.select(*KEY), KEY, "left_anti")
 
 
 def forget_failures(tables: Tables) -> int:

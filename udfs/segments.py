@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -58,22 +58,27 @@ def write_segment(folder: str, rows: list[dict[str, Any]]) -> str:
     return address
 
 
-def read_segment(address: str) -> pa.Table | None:
-    """Reads a segment; None when it is half-written (its content does not hash to its name)."""
+def read_segment(address: str, columns: Sequence[str] | None = None) -> pa.Table | None:
+    """Reads a segment, or some of its columns; None when it is half-written (its content does not hash to its name)."""
     data = read_bytes(address)
     name = address.rsplit("/", 1)[-1].removesuffix(".parquet")
     if hashlib.sha256(data).hexdigest() != name:
         return None
-    return pq.read_table(io.BytesIO(data), schema=CALL_SCHEMA)
+    return pq.read_table(io.BytesIO(data), schema=CALL_SCHEMA, columns=columns)
 
 
-def read_segments(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+def read_segments(batches: Iterable[pa.RecordBatch], columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
     """Maps batches of segment addresses (column `segment`) to the rows in them; half-written segments give none."""
     for batch in batches:
         for address in batch.column("segment").to_pylist():
-            table = read_segment(address)
+            table = read_segment(address, columns)
             if table is not None:
                 yield from table.to_batches()
+
+
+def read_keys(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Maps batches of segment addresses (column `segment`) to the keys of the rows in them: request_id, attempt."""
+    return read_segments(batches, ["request_id", "attempt"])
 
 
 def unpack_segments(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
