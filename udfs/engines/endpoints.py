@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from udfs.engines.blocking import run_blocking
 from udfs.engines.protocol import EngineSpec, FatalEngineError
 from udfs.engines.retries import Refusal
+from udfs.engines.wire import clean_text
 
 if TYPE_CHECKING:
     from openai import APIStatusError, AsyncOpenAI
@@ -104,8 +105,8 @@ def refusal_of(error: APIStatusError, key: str) -> Refusal:
 
 
 def hide_key(text: str, key: str) -> str:
-    """Blots the key out of a text."""
-    return text.replace(key, "***") if key != NO_KEY else text
+    """Blots the key out of a server's words, and makes them text that can be kept: a server may cut a character of two halves in the middle."""
+    return clean_text(text.replace(key, "***") if key != NO_KEY else text)
 
 
 def transport_reason(error: BaseException, timeout_s: float) -> tuple[str, bool]:

@@ -91,6 +91,17 @@ def test_a_too_long_prompt_fails_its_row_only(teacher: Teacher) -> None:
     assert "too long for the model (HTTP 400: This model's maximum context length" in results["long"].error
 
 
+def test_words_of_a_server_that_are_no_text_are_kept_as_text(scripted: Start) -> None:
+    """They go into the ledger, where one row that can not be written would stop the others of its partition again and again."""
+    words = {"error": {"message": "maximum context length: your prompt was 'cut in the middle of \ud83d'"}}
+    result = complete_one(scripted(lambda body, number: (400, words)).url)
+    assert result.status == "failed"
+    assert "in the middle of \ufffd'" in result.error
+    refused = {"error": {"message": "no such model: \ud83d"}}
+    with pytest.raises(FatalEngineError, match="no such model: \ufffd"):
+        complete_one(scripted(lambda body, number: (404, refused)).url)
+
+
 def test_a_cut_answer_says_so(teacher: Teacher) -> None:
     result = complete_one(teacher.base_url, ask(1, params={"max_tokens": 3}))
     assert (result.status, result.finish_reason) == ("ok", "length")
