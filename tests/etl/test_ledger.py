@@ -448,6 +448,16 @@ def test_a_cost_ceiling_needs_a_price_for_every_model(scratch_tables: Make, teac
         ledger(scratch_tables(), teacher, budget={"max_cost": 1.0})
 
 
+def test_a_ceiling_of_money_is_kept_by_models_outside_of_the_settings_too(
+    scratch_tables: Make, teacher: Teacher
+) -> None:
+    tables = scratch_tables()
+    asking, before = ledger(tables, teacher, budget={"max_cost": 1.0}, prices=PRICES), sent(teacher)
+    with pytest.raises(UserError, match=r"max_cost is set, but llm\.prices has no price for student"):
+        asking.ask(frame(tables, request("unpriced", "student")))
+    assert sent(teacher) == before
+
+
 def test_a_wrong_key_stops_the_run_with_the_servers_words(scratch_tables: Make, teacher: Teacher) -> None:
     tables = scratch_tables()
     teacher.set_faults(key="right")
