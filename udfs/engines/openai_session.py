@@ -129,7 +129,8 @@ class Session:
             try:
                 # From here on it may be paid, whatever comes back.
                 progress.used = worst
-                verdict = await self._send_to(self._balancer.take(request.prefix), progress)
+                # A server that hangs or fails may do so for long: the next try is another's.
+                verdict = await self._send_to(self._balancer.take(request.prefix, progress.silent), progress)
             finally:
                 bounds.purse.settle(worst, progress.used)
         finally:
@@ -160,6 +161,7 @@ class Session:
         request, sent = progress.request, time.monotonic()
         progress.started = progress.started or sent
         progress.attempts += 1
+        progress.silent = server
         timeout = min(self._spec.request_timeout_s, progress.started + self._spec.deadline_s - sent)
         structured = request.json_schema is not None and request.model not in self._plain_models
         body = request_body(request, structured)
@@ -176,7 +178,7 @@ class Session:
             return self._broken(error, progress, server)
         finally:
             progress.latency_s = time.monotonic() - sent
-        self._last_contact = time.monotonic()
+        self._last_contact, progress.silent = time.monotonic(), None
         verdict = progress.read(read_reply(raw), self._key, self._spec.bad_answers)
         progress.used = self.bounds.used(request.model, progress.reply, progress.used)
         return verdict

@@ -153,6 +153,17 @@ def test_the_other_server_carries_on_when_one_is_gone(teacher: Teacher) -> None:
     assert {result.status for result in results} == {"ok"}
 
 
+def test_no_row_fails_for_one_server_that_is_sick(scripted: Start) -> None:
+    """Requests of a prefix belong to one server; when that one fails them, another is tried."""
+    sick = scripted(lambda body, number: (500, {"error": {"message": "the engine is dead"}}))
+    well = scripted(lambda body, number: (200, completion("fine")))
+    requests = [ask(n, prefix=f"seed {n}") for n in range(40)]
+    results = engine_for(sick.url, well.url, max_attempts=3).complete(requests)
+    assert {result.status for result in results} == {"ok"}
+    assert {result.attempts for result in results} == {1, 2}
+    assert len(sick.bodies) == sum(result.attempts == 2 for result in results)
+
+
 def test_two_servers_share_the_work(scripted: Start) -> None:
     servers = [scripted(lambda body, number: (200, completion("a"))) for _ in range(2)]
     engine_for(*(server.url for server in servers), max_in_flight=16).complete([ask(n) for n in range(40)])
