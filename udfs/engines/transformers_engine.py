@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing
 from itertools import islice
 from typing import Any
 
@@ -41,6 +44,8 @@ class TransformersEngine:
         self._name = ""
         self._model: Any = None
         self._tokenizer: Any = None
+        # Minutes may go by, in which the worker must still tell the driver that it lives, and hear that it is to stop.
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="transformers")
 
     def complete(self, requests: list[ChatRequest]) -> list[ChatResult]:
         """Answers all requests. Raises FatalEngineError when a model can not be loaded."""
@@ -53,20 +58,23 @@ class TransformersEngine:
 
         Raises FatalEngineError when a model can not be loaded.
         """
-        bounds = bounds or Bounds(self.spec)
+        bounds, loop = bounds or Bounds(self.spec), asyncio.get_running_loop()
         for model, same in by_model(requests, WINDOW_BATCHES * self.spec.batch_size):
-            self._load(model)
+            await loop.run_in_executor(self._thread, self._load, model)
             for batch in self._batches(same):
-                for result in self._within(batch, bounds):
-                    yield result
+                async with aclosing(self._within(batch, bounds)) as results:
+                    async for result in results:
+                        yield result
                 if bounds.purse.empty:
                     return
 
-    def _within(self, batch: list[Prompt], bounds: Bounds) -> Iterator[ChatResult]:
+    async def _within(self, batch: list[Prompt], bounds: Bounds) -> AsyncGenerator[ChatResult, None]:
         """Answers what of a batch the budget has room for; the others once the first have left something."""
+        loop = asyncio.get_running_loop()
         while batch:
             now = [prompt for prompt in batch if bounds.purse.take(bounds.worst(prompt.request))]
-            for prompt, answer in zip(now, self._answers(now), strict=True):
+            answers = await loop.run_in_executor(self._thread, self._answers, now)
+            for prompt, answer in zip(now, answers, strict=True):
                 result = result_of(prompt, answer)
                 settle(bounds, prompt.request, result)
                 yield result
@@ -74,7 +82,10 @@ class TransformersEngine:
             batch = [prompt for prompt in batch if prompt not in now] if now else []
 
     def close(self) -> None:
-        """Frees the model's memory."""
+        """Frees the model's memory, after a batch that it works on. Safe to call twice."""
+        self._thread.submit(self._free).result()
+
+    def _free(self) -> None:
         self._name, self._model, self._tokenizer = "", None, None
 
     def _batches(self, requests: Iterator[ChatRequest]) -> Iterator[list[Prompt]]:
@@ -87,7 +98,7 @@ class TransformersEngine:
     def _load(self, model: str) -> None:
         if model == self._name:
             return
-        self.close()
+        self._free()
         import torch
         from transformers import AutoModelForCausalLM
         from transformers.utils import logging

@@ -62,6 +62,27 @@ def test_sampling_hangs_on_the_seed(model: str) -> None:
     assert first == same != other
 
 
+def test_the_worker_is_not_deaf_while_the_model_works(model: str) -> None:
+    """It must tell the driver that it lives, and hear that it is to stop."""
+
+    async def beats() -> int:
+        count = 0
+
+        async def beat() -> None:
+            nonlocal count
+            while True:
+                await asyncio.sleep(0.001)
+                count += 1
+
+        beating = asyncio.create_task(beat())
+        stream = engine().stream([ask("deaf", model=model, params={"max_tokens": 80, "temperature": 0.0})])
+        assert [result.status async for result in stream]
+        beating.cancel()
+        return count
+
+    assert asyncio.run(beats()) > 10
+
+
 def test_a_budget_leaves_the_rest_unasked(model: str) -> None:
     made = engine()
     requests = [ask(name, model=model, params={"max_tokens": 12, "temperature": 0.0}) for name in "abcdefgh"]
