@@ -106,6 +106,9 @@ class TransformersEngine:
         no_bars: Callable[[], None] = logging.disable_progress_bar
         no_bars()
         self._tokenizer = load_tokenizer(model, padding_side="left")
+        if self._tokenizer.pad_token_id is None:
+            # Llama's and Mistral's have none; what stands in for it is masked.
+            self._tokenizer.pad_token = self._tokenizer.eos_token
         try:
             self._model = AutoModelForCausalLM.from_pretrained(model, dtype="auto")
             self._model.to(torch.device(self._device))
@@ -143,7 +146,10 @@ class TransformersEngine:
             yield self._answer(ids, seconds)
 
     def _answer(self, ids: list[int], seconds: float) -> Answer:
+        stops = self._model.generation_config.eos_token_id
+        # A model may stop at several tokens, of which its tokenizer knows one.
         ends = {self._tokenizer.eos_token_id, self._tokenizer.pad_token_id}
+        ends |= set(stops) if isinstance(stops, list) else {stops}
         length = next((n for n, token in enumerate(ids) if token in ends), len(ids))
         text = self._tokenizer.decode(ids[:length], skip_special_tokens=True)
         return Answer(text, "stop" if length < len(ids) else "length", length, seconds)

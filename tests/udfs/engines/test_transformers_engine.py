@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from tests.udfs.engines.helpers import ask
 from tests.udfs.engines.tiny_model import WINDOW, make_tiny_model
 from udfs.engines import load_engine
 from udfs.engines.bounds import Bounds
+from udfs.engines.in_worker import load_tokenizer
 from udfs.engines.protocol import ChatResult, EngineSpec, FatalEngineError
 from udfs.engines.purse import Amount, Purse
 from udfs.engines.transformers_engine import TransformersEngine
@@ -45,6 +48,28 @@ def test_every_request_has_its_result_whatever_the_batch(model: str) -> None:
 def test_an_answer_that_fills_its_bound_is_cut(model: str) -> None:
     result = answers(model, engine(), "cut", max_tokens=5)["cut"]
     assert (result.finish_reason, result.completion_tokens) == ("length", 5)
+
+
+def test_a_model_may_stop_at_several_tokens(model: str, tmp_path: Path) -> None:
+    whole = answers(model, engine(), "stops")["stops"].response
+    tokenizer = load_tokenizer(str(shutil.copytree(model, tmp_path / "model")))
+    last = tokenizer(whole[4], add_special_tokens=False)["input_ids"][0]
+    config = {"eos_token_id": [tokenizer.eos_token_id, last]}
+    (tmp_path / "model" / "generation_config.json").write_text(json.dumps(config), "utf-8")
+    result = answers(str(tmp_path / "model"), engine(), "stops")["stops"]
+    assert result.finish_reason == "stop"
+    assert result.response == whole[: whole.index(whole[4])].strip()
+
+
+def test_a_model_without_a_token_to_pad_with_answers_in_batches(model: str, tmp_path: Path) -> None:
+    tokenizer = load_tokenizer(str(shutil.copytree(model, tmp_path / "model")))
+    tokenizer.pad_token = None
+    tokenizer.save_pretrained(tmp_path / "model")
+    assert load_tokenizer(str(tmp_path / "model")).pad_token_id is None
+    without, padded = (answers(name, engine(), "short", "a longer one") for name in (str(tmp_path / "model"), model))
+    assert {key: result.response for key, result in without.items()} == {
+        key: result.response for key, result in padded.items()
+    }
 
 
 def test_a_prompt_over_the_window_fails_alone(model: str) -> None:
