@@ -196,6 +196,9 @@ class Session:
     def _broken(self, error: BaseException, progress: Tries, server: int) -> Verdict:
         reason, unreachable = transport_reason(error, self._spec.request_timeout_s)
         reason = hide_key(reason, self._key)
+        if unreachable:
+            # Nobody has seen the request, so nobody is paid for it.
+            progress.used = REFUSED
         silent = self._last_contact < progress.started  # no server gave a sign of life since this request's first try
         if unreachable and silent and progress.attempts >= self._spec.max_attempts:
             return Verdict(

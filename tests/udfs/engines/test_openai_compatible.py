@@ -14,6 +14,7 @@ from tests.udfs.engines.helpers import QUICK, Script, ScriptedServer, ask, compl
 from udfs.engines import ChatRequest, ChatResult, FatalEngineError
 from udfs.engines.bounds import Bounds
 from udfs.engines.openai_compatible import OpenAIEngine
+from udfs.engines.purse import Amount, Purse
 from udfs.engines.teacher_process import Teacher
 
 KEY = "sk-secret-123"
@@ -146,6 +147,18 @@ def test_answers_on_their_way_are_yielded_before_the_run_stops(scripted: Start) 
 def test_a_server_that_is_not_there_stops_the_run() -> None:
     with pytest.raises(FatalEngineError, match=r"127\.0\.0\.1:9/v1 cannot be reached: cannot connect.*is the server"):
         complete_one("http://127.0.0.1:9/v1")
+
+
+def test_what_reached_no_server_is_not_counted_as_paid() -> None:
+    spec = spec_for("http://127.0.0.1:9/v1", max_attempts=3)
+    bounds = Bounds(spec, purse=Purse(Amount(requests=100, tokens=1e6, cost=1e6)))
+
+    async def scenario() -> list[ChatResult]:
+        return [result async for result in OpenAIEngine(spec, QUICK).stream([ask(1)], bounds)]
+
+    with pytest.raises(FatalEngineError, match="cannot be reached"):
+        asyncio.run(scenario())
+    assert bounds.purse.spent == Amount(requests=3)
 
 
 def test_the_other_server_carries_on_when_one_is_gone(teacher: Teacher) -> None:
