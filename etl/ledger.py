@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -189,9 +189,10 @@ class Ledger:
         return self._tables.append("llm_calls", fresh, txn=hashlib.sha256(source.encode()).hexdigest())
 
 
-def forget_failures(tables: Tables) -> int:
-    """Takes the rows out that were made of unusable answers; returns how many. Those of recorded answers are read again, at no cost."""
-    return sum(tables.delete_where(name, "reason = 'llm_unusable'") for name in MADE_OF_ANSWERS)
+def forget_failures(tables: Tables, names: Iterable[str] = MADE_OF_ANSWERS) -> int:
+    """Takes the rows out of these tables that were made of unusable answers; returns how many. Those of recorded answers are read again, at no cost."""
+    made = [name for name in MADE_OF_ANSWERS if name in set(names)]
+    return sum(tables.delete_where(name, "reason = 'llm_unusable'") for name in made)
 
 
 def _cut(todo: DataFrame, total: int, size: int) -> Iterator[DataFrame]:

@@ -133,11 +133,19 @@ def run_pipeline(
         if saved:
             screen.say(f"{saved} answers of an interrupted run recovered")
         if retry_failed:
-            screen.say(f"{forget_failures(tables)} rows of failed calls taken out, to be made again")
+            taken = _take_out_failures(tables, [step for step in steps if step.tasks_under(config)], run_id)
+            screen.say(f"{taken} rows of failed calls taken out, to be made again")
         job = Job(spark, config, tables, ledger, read_taxonomy(config), run_id, screen.say, watch)
         ran = _run_all(job, steps, tracker, screen, lock)
         made = _report(job, tracker, screen) if any(step.name == "export" for step in steps) else ("", None)
         return Finished(run_id, ran, time.monotonic() - started, dict(tables.written), *made)
+
+
+def _take_out_failures(tables: Tables, steps: list[Step], run_id: str) -> int:
+    """Takes the rows out that these steps have made of failed calls, and no others: nobody else would make them again."""
+    # First, so that a run which is stopped before it has made them again leaves that to the next.
+    StepLog(tables, run_id).outdate(step.name for step in steps)
+    return forget_failures(tables, {name for step in steps for name in step.writes})
 
 
 def _report(job: Job, tracker: Tracker, screen: Screen) -> tuple[str, Figures]:
