@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from etl.config import Config
 from etl.endpoint import Endpoint
-from etl.errors import UserError
+from etl.errors import BudgetStop, UserError
 from etl.ledger import Ledger, forget_failures
 from etl.lock import WarehouseLock
 from etl.progress import Watch
@@ -201,7 +201,8 @@ def _run_step(job: Job, step: Step, attempt: int, log: StepLog, tracker: Tracker
         # Ctrl-C reaches this process alone: without this, the tasks go on, and what they ask is paid.
         if isinstance(err, KeyboardInterrupt):
             job.spark.interruptAll()
-        failed = {"status": "failed", "error": f"{type(err).__name__}: {err}"[:4000]}
+        status = "stopped_by_budget" if isinstance(err, BudgetStop) else "failed"
+        failed = {"status": status, "error": f"{type(err).__name__}: {err}"[:4000]}
         log.add(entry | failed, Outcome(0, 0), time.monotonic() - started)
         raise
     seconds = time.monotonic() - started

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from rich.console import Console
 
-from etl.errors import UserError
+from etl.errors import BudgetStop, UserError
 from etl.items import latest_id
 from etl.pipeline import run_pipeline
 from etl.report.history import last_run
@@ -82,6 +82,17 @@ def test_what_a_stopped_retry_took_out_is_made_by_the_next_run(spark: SparkSessi
     assert last_run(Tables(spark, config.tables)).steps[0].status == "unchanged"
     # What other steps have made of failed calls stays: they are not run.
     assert get(Tables(spark, config.tables), "probe_results", "reason") == ["llm_unusable"]
+
+
+def test_a_run_that_its_budget_stopped_is_marked_so(spark: SparkSession, warehouse: Path) -> None:
+    def spend(job: Job) -> Outcome:
+        raise BudgetStop("the budget is used up: 5 requests")
+
+    config = make_config(warehouse)
+    with pytest.raises(BudgetStop):
+        run_with(spark, config, [Step("refine", spend, ("documents",), (), ("refine",))])
+    found = get(Tables(spark, config.tables), "steps", "step", "status", "error")
+    assert found == [("refine", "stopped_by_budget", "BudgetStop: the budget is used up: 5 requests")]
 
 
 @pytest.mark.long
