@@ -109,6 +109,14 @@ def hide_key(text: str, key: str) -> str:
     return clean_text(text.replace(key, "***") if key != NO_KEY else text)
 
 
+def broken_errors() -> tuple[type[Exception], ...]:
+    """The errors of a request that brought no HTTP answer. The client hands some of aiohttp's on as they are: a reply that is no HTTP is one of them."""
+    import aiohttp
+    from openai import APIConnectionError
+
+    return (APIConnectionError, asyncio.TimeoutError, aiohttp.ClientError)
+
+
 def transport_reason(error: BaseException, timeout_s: float) -> tuple[str, bool]:
     """Puts a broken connection into words. Returns (reason, whether the server could not be reached at all)."""
     import aiohttp
@@ -138,7 +146,7 @@ def probe_endpoint(spec: EngineSpec, model: str) -> str | None:
 
 async def _probe(url: str, key: str, spec: EngineSpec, model: str) -> str | None:
     client = make_client(url, key, PROBE_TIMEOUT_S)
-    from openai import APIConnectionError, APIStatusError
+    from openai import APIStatusError
 
     asked = MODELS
     try:
@@ -151,7 +159,7 @@ async def _probe(url: str, key: str, spec: EngineSpec, model: str) -> str | None
         if asked == BATCHES and refusal.status in (404, 405):
             return f"{url} has no Batch API (HTTP {refusal.status}); set llm.batch to false"
         return _status_problem(url, refusal, spec)
-    except (APIConnectionError, asyncio.TimeoutError) as error:
+    except broken_errors() as error:
         return f"{url} does not answer: {transport_reason(error, PROBE_TIMEOUT_S)[0]}"
     finally:
         await client.close()

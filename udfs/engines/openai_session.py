@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from udfs.engines.bounds import Bounds
-from udfs.engines.endpoints import hide_key, make_client, refusal_of, transport_reason
+from udfs.engines.endpoints import broken_errors, hide_key, make_client, refusal_of, transport_reason
 from udfs.engines.limits import Balancer
 from udfs.engines.protocol import ChatRequest, ChatResult, EngineSpec, FatalEngineError
 from udfs.engines.purse import Amount
@@ -156,7 +156,7 @@ class Session:
         return verdict
 
     async def _send(self, progress: Tries, server: int) -> Verdict | None:
-        from openai import APIConnectionError, APIStatusError
+        from openai import APIStatusError
 
         request, sent = progress.request, time.monotonic()
         progress.started = progress.started or sent
@@ -174,7 +174,7 @@ class Session:
             if error.status_code < 500:
                 progress.used = REFUSED
             return self._refused(refusal_of(error, self._key), server, request, structured)
-        except (APIConnectionError, asyncio.TimeoutError) as error:
+        except broken_errors() as error:
             return self._broken(error, progress, server)
         finally:
             progress.latency_s = time.monotonic() - sent

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import pickle
+import socket
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -59,6 +61,27 @@ def test_resets_fail_the_row_not_the_run(teacher: Teacher) -> None:
     result = complete_one(teacher.base_url)
     assert result.status == "failed"
     assert "the connection broke" in result.error
+
+
+@pytest.mark.parametrize("reply", [b"no HTTP at all\r\n\r\n", b"HTTP/1.1 200 OK\r\nbad header\r\n\r\n"])
+def test_a_reply_that_is_no_http_fails_its_row_only(reply: bytes) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening, ThreadPoolExecutor(1) as pool:
+        pool.submit(say_to_everyone, listening, reply)
+        try:
+            result = complete_one(f"http://127.0.0.1:{listening.getsockname()[1]}/v1", max_attempts=2)
+        finally:
+            listening.shutdown(socket.SHUT_RDWR)
+    assert (result.status, result.attempts) == ("failed", 2)
+    assert "gave up after 2 tries; the last: the connection broke" in result.error
+
+
+def say_to_everyone(listening: socket.socket, reply: bytes) -> None:
+    with contextlib.suppress(OSError):
+        while True:
+            connection, _ = listening.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(reply)
 
 
 def test_a_hanging_server_ends_at_the_timeout(teacher: Teacher) -> None:
