@@ -110,11 +110,13 @@ def hide_key(text: str, key: str) -> str:
 
 
 def broken_errors() -> tuple[type[Exception], ...]:
-    """The errors of a request that brought no HTTP answer. The client hands some of aiohttp's on as they are: a reply that is no HTTP is one of them."""
+    """The errors of a request that brought no HTTP answer. The client hands some on as they are: aiohttp's of a reply that is no HTTP, and Unicode's of a
+    status line in another encoding.
+    """
     import aiohttp
     from openai import APIConnectionError
 
-    return (APIConnectionError, asyncio.TimeoutError, aiohttp.ClientError)
+    return (APIConnectionError, asyncio.TimeoutError, aiohttp.ClientError, UnicodeError)
 
 
 def transport_reason(error: BaseException, timeout_s: float) -> tuple[str, bool]:

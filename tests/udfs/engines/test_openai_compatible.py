@@ -63,7 +63,14 @@ def test_resets_fail_the_row_not_the_run(teacher: Teacher) -> None:
     assert "the connection broke" in result.error
 
 
-@pytest.mark.parametrize("reply", [b"no HTTP at all\r\n\r\n", b"HTTP/1.1 200 OK\r\nbad header\r\n\r\n"])
+@pytest.mark.parametrize(
+    "reply",
+    [
+        b"no HTTP at all\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nbad header\r\n\r\n",
+        b"HTTP/1.1 503 nicht verf\xfcgbar\r\nContent-Length: 0\r\n\r\n",
+    ],
+)
 def test_a_reply_that_is_no_http_fails_its_row_only(reply: bytes) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening, ThreadPoolExecutor(1) as pool:
         pool.submit(say_to_everyone, listening, reply)
