@@ -84,6 +84,8 @@ class Ledger:
             return 0
         if not self._llm.batch:
             refuse_twice(self._tables, todo)
+        elif self._llm.endpoint == "urls":
+            refuse_twice(self._tables, todo, read_at=self._llm.base_urls[0])
         asked = 0
         with self._watch.over("asking", total) as progress:
             for wave in _cut(todo, total, self._llm.wave_requests):
