@@ -37,7 +37,8 @@ BUCKETS = 4096
 class Ledger:
     """Asks requests once. One object a run; `base_urls` is called when the first request is really needed, `watch` shows how far it is.
 
-    With `retry_failed`, requests that have failed for good are asked once more, as a new attempt.
+    With `retry_failed`, requests that have failed for good are asked once more, as a new attempt. `before_wave` is called before each wave, and may raise: when
+    the warehouse is another run's now, that one asks the rest.
     """
 
     # Whether `etl.asking.ask` may go on with answers that nobody gave: a dry run alone.
@@ -58,6 +59,7 @@ class Ledger:
         self._base_urls = base_urls
         self._watch = watch or silent(tables.files)
         self.retry_failed = retry_failed
+        self.before_wave: Callable[[], None] = lambda: None
         self._number = 0
         self._waves = Waves(tables, llm, run_id, self._watch)
         self.spending = Spending(llm.budget)
@@ -134,6 +136,7 @@ class Ledger:
         return wave.join(asked, key, "left_anti")
 
     def _run_wave(self, now: Round, progress: str) -> int:
+        self.before_wave()
         self._number += 1
         name, began = f"{self._run_id}-{self._number}", time.time()
         wave = self._waves.settings(name, progress, now)

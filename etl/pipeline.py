@@ -129,6 +129,7 @@ def run_pipeline(
     with WarehouseLock(tables.files, run_id) as lock, Endpoint(config.llm) as endpoint, tracker.run(run_id):
         watch = Watch(tables.files, screen.progress, screen.say, tracker.live)
         ledger = Ledger(tables, config.llm, run_id, endpoint.base_urls, watch, retry_failed)
+        ledger.before_wave = lock.check
         saved = ledger.recover()
         if saved:
             screen.say(f"{saved} answers of an interrupted run recovered")

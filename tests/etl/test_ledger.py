@@ -269,6 +269,22 @@ def test_many_requests_are_asked_in_waves_and_each_once(scratch_tables: Make, te
     ] == []
 
 
+def test_a_run_whose_warehouse_was_taken_over_asks_no_further_wave(scratch_tables: Make, teacher: Teacher) -> None:
+    tables = scratch_tables()
+    asking, before, checks = ledger(tables, teacher, wave_requests=20), sent(teacher), []
+
+    def check() -> None:
+        checks.append(sent(teacher))
+        if len(checks) > 1:
+            raise UserError("the run run-2 has taken this warehouse over")
+
+    asking.before_wave = check
+    with pytest.raises(UserError, match="taken this warehouse over"):
+        asking.ask(requests(tables, "taken", 40))
+    assert len(get(tables, "llm_calls", "request_id")) == sent(teacher) - before == checks[1] - before
+    assert 0 < sent(teacher) - before < 40
+
+
 @pytest.mark.parametrize(
     ("workers", "count"),
     [
