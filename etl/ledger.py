@@ -21,7 +21,7 @@ from etl.tables import Tables
 from etl.waves import Waves
 from udfs.engines.purse import UNLIMITED, Amount
 from udfs.segments import read_segments, unpack_segments
-from udfs.storage import delete, list_files
+from udfs.storage import delete, delete_empty_folders, list_files
 from udfs.waves import FATAL, SPENT
 
 if TYPE_CHECKING:
@@ -71,6 +71,9 @@ class Ledger:
             delete(address)
         # Whole: an executor that outlived its driver may have flushed what another run has asked since.
         saved = self._commit(f"{self._tables.files}/wal", self._tables.read("llm_calls"))
+        for folder in ("wal", "places"):
+            # Each wave has left some; what looks for segments walks through all of them.
+            delete_empty_folders(f"{self._tables.files}/{folder}")
         forget_batches(self._tables)
         return saved
 
