@@ -55,6 +55,7 @@ def test_a_table_that_only_grows_is_taken_as_it_is(spark: SparkSession, warehous
     assert [run_with(spark, config, [step]) for config in configs] == [["done"], ["done"], ["unchanged"]]
 
 
+@pytest.mark.long
 def test_what_a_stopped_retry_took_out_is_made_by_the_next_run(spark: SparkSession, warehouse: Path) -> None:
     tables = Tables(spark, make_config(warehouse).tables)
     put(tables, "probe_results", [{"model": "m", "item_id": "one", "reason": "llm_unusable"}])

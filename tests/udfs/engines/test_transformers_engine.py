@@ -51,13 +51,14 @@ def test_an_answer_that_fills_its_bound_is_cut(model: str) -> None:
 
 
 def test_a_model_may_stop_at_several_tokens(model: str, tmp_path: Path) -> None:
-    whole = answers(model, engine(), "stops")["stops"].response
+    drawn = {"max_tokens": 60, "temperature": 1.5, "seed": 1}
+    whole = answers(model, engine(), "stops", **drawn)["stops"].response
     tokenizer = load_tokenizer(str(shutil.copytree(model, tmp_path / "model")))
     at = next(n for n, sign in enumerate(whole) if n and sign.isalnum() and sign.isascii() and sign not in whole[:n])
     last = tokenizer(whole[at], add_special_tokens=False)["input_ids"][0]
     config = {"eos_token_id": [tokenizer.eos_token_id, last]}
     (tmp_path / "model" / "generation_config.json").write_text(json.dumps(config), "utf-8")
-    result = answers(str(tmp_path / "model"), engine(), "stops")["stops"]
+    result = answers(str(tmp_path / "model"), engine(), "stops", **drawn)["stops"]
     assert result.finish_reason == "stop"
     assert result.response == whole[:at].strip()
 
