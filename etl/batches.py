@@ -33,7 +33,7 @@ def intents(tables: Tables) -> list[FileStat]:
 
 
 def unread(tables: Tables) -> DataFrame:
-    """Returns the requests (intent, request_id, attempt) that were handed to the Batch API and are not in the ledger.
+    """Returns the requests (intent, url, request_id, attempt) that were handed to the Batch API and are not in the ledger.
 
     Of the ledger it reads the ids, and only of what was answered since the first of these batches was handed in.
     """
@@ -46,15 +46,21 @@ def unread(tables: Tables) -> DataFrame:
     return asked.join(known, key, "left_anti")
 
 
-def refuse_twice(tables: Tables, requests: DataFrame) -> None:
-    """Raises UserError where any of the requests was handed to the Batch API and is not read yet: asked singly, it would be paid twice."""
+def refuse_twice(tables: Tables, requests: DataFrame, read_at: str = "") -> None:
+    """Raises UserError where any of the requests was handed to the Batch API and is not read yet: asked anew, it would be paid twice.
+
+    Batches at the address `read_at` are read when their requests are asked.
+    """
     if not intents(tables):
         return
-    sent = requests.join(unread(tables), ["request_id", "attempt"], "left_semi").count()
-    if sent:
+    elsewhere = unread(tables).where(F.col("url") != read_at)
+    found = requests.join(elsewhere, ["request_id", "attempt"])
+    said = found.agg(F.count_distinct("request_id").alias("sent"), F.min("url").alias("url")).first()
+    assert said is not None
+    if said["sent"]:
         raise UserError(
-            f"{sent:,} of these requests are in batches that are not read yet: set llm.batch to true to have their answers, "
-            f"or delete {batch_folder(tables.files)} to ask (and pay) them again"
+            f"{said['sent']:,} of these requests are in batches that are not read yet: set llm.batch to true and llm.base_urls to [{said['url']}] "
+            f"to have their answers, or delete {batch_folder(tables.files)} to ask (and pay) them again"
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -22,9 +23,9 @@ def amount_of(limits: LimitsConfig) -> Amount:
     return Amount(*[math.inf if part is None else float(part) for part in parts])
 
 
-def check_prices(llm: LlmConfig) -> None:
-    """Raises UserError when `max_cost` is set and a model has no price: its calls would look free."""
-    unpriced = sorted(set(llm.models.model_dump().values()) - set(llm.prices))
+def check_prices(llm: LlmConfig, asked: Iterable[str] = ()) -> None:
+    """Raises UserError when `max_cost` is set and a model has no price: its calls would look free. `asked` are models besides `llm.models`."""
+    unpriced = sorted({*llm.models.model_dump().values(), *asked} - set(llm.prices))
     budgets = {"llm.budget": llm.budget, **{f"llm.budget.steps.{step}": b for step, b in llm.budget.steps.items()}}
     for name, limits in budgets.items():
         if limits.max_cost is not None and unpriced:
@@ -102,12 +103,18 @@ class Round:
 def within_budget(wave: DataFrame, spending: Spending, llm: LlmConfig, workers: int) -> Round | None:
     """Divides what is left of the budget among so many of the workers that the smallest request still fits; None when it does not even fit into the whole.
 
-    Raises UserError for a request without `max_tokens`: it has no worst case.
+    Raises UserError for a request without `max_tokens`, which has no worst case, and for a model without a price where money is bounded.
     """
     left = spending.left
     shared = wave.withColumn("share", share_of_budget(left, llm))
-    said = shared.agg(F.min("share").alias("least"), F.count_if(F.col("share").isNull()).alias("unbounded")).first()
+    said = shared.agg(
+        F.min("share").alias("least"),
+        F.count_if(F.col("share").isNull()).alias("unbounded"),
+        F.collect_set("model").alias("models"),
+    ).first()
     assert said is not None
+    if left.cost != math.inf:
+        check_prices(llm, said["models"])
     if said["unbounded"]:
         raise UserError(
             f"a budget is set, but the params of {spending.step} have no max_tokens: without it an answer has no worst case"

@@ -25,6 +25,26 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, protected_namespaces=())
 
 
+# What of a request is not for the config to say: an answer is one, whole, and by the model that `llm.models` names.
+NO_PARAMS = ("best_of", "messages", "model", "n", "stream")
+LENGTHS = ("max_tokens", "max_completion_tokens")
+
+
+def sampling_params(given: dict[str, Any]) -> dict[str, Any]:
+    """Returns parameters of a request as they are. Raises ValueError for one that would change what is asked, or break what a budget reserves."""
+    refused = sorted(set(given) & set(NO_PARAMS))
+    if refused:
+        raise ValueError(f"{', '.join(refused)}: not for `params`, every request asks one model for one whole answer")
+    for name in LENGTHS:
+        length = given.get(name)
+        if length is not None and (type(length) is not int or length < 1):
+            raise ValueError(f"{name} is {length!r}: give a whole number of tokens from 1 on, or null")
+    return given
+
+
+Params = Annotated[dict[str, Any], AfterValidator(sampling_params)]
+
+
 class RunConfig(Section):
     name: str
     seed: int
@@ -204,13 +224,13 @@ class AnnotateConfig(Section):
     annotator: Literal["zero_shot", "llm"]
     fallback: Literal["llm", "none"]
     min_score: float = Field(ge=-1, le=1)
-    params: dict[str, Any]
+    params: Params
 
 
 class ProbeConfig(Section):
     questions: int = Field(ge=0)
     model: str | None
-    params: dict[str, Any]
+    params: Params
 
 
 class BranchShares(Section):
@@ -232,11 +252,11 @@ class SynthesizeConfig(Section):
     tokens_per_question: int = Field(gt=0)
     questions_per_request: int = Field(gt=0)
     max_seed_uses: int = Field(gt=0)
-    params: dict[str, Any]
+    params: Params
 
 
 class RefineConfig(Section):
-    params: dict[str, Any]
+    params: Params
 
 
 class VerifyConfig(Section):
@@ -269,7 +289,7 @@ class ClusterAgentConfig(Section):
     criteria_samples: int = Field(gt=0)
     items: list[Literal["documents", "qa"]] = Field(min_length=1)
     max_text_chars: int = Field(gt=0)
-    params: dict[str, Any]
+    params: Params
 
 
 class MeasureConfig(Section):

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 COUNTED_DDL = "model string, hit boolean, prompt_tokens bigint, completion_tokens bigint"
-# What the ledger reserves for a request that does not say its max_tokens.
-UNBOUNDED_TOKENS = 4096
+# Parameters that bound an answer, the first that is there; and what is taken for the longest where none is.
+BOUNDS, UNBOUNDED_TOKENS = ("max_tokens", "max_completion_tokens"), 4096
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,8 @@ class DryLedger(Ledger):
 def counted(batch: pa.RecordBatch, tokenizer: str) -> pa.RecordBatch:
     """Counts each request's tokens: those of its messages, and the most that it lets the model answer."""
     messages = [json.loads(text) for text in batch.column("messages").to_pylist()]
-    bounds = [json.loads(text).get("max_tokens", UNBOUNDED_TOKENS) for text in batch.column("params").to_pylist()]
+    given = [json.loads(text) for text in batch.column("params").to_pylist()]
+    bounds = [next((params[name] for name in BOUNDS if name in params), UNBOUNDED_TOKENS) for params in given]
     texts = ["\n".join(message["content"] for message in each) for each in messages]
     columns = {
         "model": batch.column("model"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -21,7 +21,7 @@ from etl.tables import Tables
 from etl.waves import Waves
 from udfs.engines.purse import UNLIMITED, Amount
 from udfs.segments import read_keys, read_segments, unpack_segments
-from udfs.storage import delete, list_files
+from udfs.storage import delete, delete_empty_folders, list_files
 from udfs.waves import FATAL, SPENT
 
 if TYPE_CHECKING:
@@ -40,7 +40,8 @@ BUCKETS = 4096
 class Ledger:
     """Asks requests once. One object a run; `base_urls` is called when the first request is really needed, `watch` shows how far it is.
 
-    With `retry_failed`, requests that have failed for good are asked once more, as a new attempt.
+    With `retry_failed`, requests that have failed for good are asked once more, as a new attempt. `before_wave` is called before each wave, and may raise: when
+    the warehouse is another run's now, that one asks the rest.
     """
 
     # Whether `etl.asking.ask` may go on with answers that nobody gave: a dry run alone.
@@ -61,6 +62,7 @@ class Ledger:
         self._base_urls = base_urls
         self._watch = watch or silent(tables.files)
         self.retry_failed = retry_failed
+        self.before_wave: Callable[[], None] = lambda: None
         self._number = 0
         self._waves = Waves(tables, llm, run_id, self._watch)
         self.spending = Spending(llm.budget)
@@ -72,6 +74,9 @@ class Ledger:
             delete(address)
         # Whole: an executor that outlived its driver may have flushed what another run has asked since.
         saved = self._commit(f"{self._tables.files}/wal", self._tables.read("llm_calls"))
+        for folder in ("wal", "places"):
+            # Each wave has left some; what looks for segments walks through all of them.
+            delete_empty_folders(f"{self._tables.files}/{folder}")
         forget_batches(self._tables)
         return saved
 
@@ -87,6 +92,8 @@ class Ledger:
             return 0
         if not self._llm.batch:
             refuse_twice(self._tables, todo)
+        elif self._llm.endpoint == "urls":
+            refuse_twice(self._tables, todo, read_at=self._llm.base_urls[0])
         asked = 0
         with self._watch.over("asking", total) as progress:
             for wave in _cut(todo, total, self._llm.wave_requests):
@@ -134,6 +141,7 @@ class Ledger:
         return wave.join(asked, KEY, "left_anti")
 
     def _run_wave(self, now: Round, progress: str) -> int:
+        self.before_wave()
         self._number += 1
         name, began = f"{self._run_id}-{self._number}", time.time()
         wave = self._waves.settings(name, progress, now)
@@ -202,9 +210,10 @@ def _without(calls: DataFrame, known: DataFrame) -> DataFrame:
     return calls.dropDuplicates(KEY).join(known.select(*KEY), KEY, "left_anti")
 
 
-def forget_failures(tables: Tables) -> int:
-    """Takes the rows out that were made of unusable answers; returns how many. Those of recorded answers are read again, at no cost."""
-    return sum(tables.delete_where(name, "reason = 'llm_unusable'") for name in MADE_OF_ANSWERS)
+def forget_failures(tables: Tables, names: Iterable[str] = MADE_OF_ANSWERS) -> int:
+    """Takes the rows out of these tables that were made of unusable answers; returns how many. Those of recorded answers are read again, at no cost."""
+    made = [name for name in MADE_OF_ANSWERS if name in set(names)]
+    return sum(tables.delete_where(name, "reason = 'llm_unusable'") for name in made)
 
 
 def _cut(todo: DataFrame, total: int, size: int) -> Iterator[DataFrame]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from etl.config import Config
 from etl.endpoint import Endpoint
-from etl.errors import UserError
+from etl.errors import BudgetStop, UserError
 from etl.ledger import Ledger, forget_failures
 from etl.lock import WarehouseLock
 from etl.progress import Watch
@@ -129,15 +129,24 @@ def run_pipeline(
     with WarehouseLock(tables.files, run_id) as lock, Endpoint(config.llm) as endpoint, tracker.run(run_id):
         watch = Watch(tables.files, screen.progress, screen.say, tracker.live)
         ledger = Ledger(tables, config.llm, run_id, endpoint.base_urls, watch, retry_failed)
+        ledger.before_wave = lock.check
         saved = ledger.recover()
         if saved:
             screen.say(f"{saved} answers of an interrupted run recovered")
         if retry_failed:
-            screen.say(f"{forget_failures(tables)} rows of failed calls taken out, to be made again")
+            taken = _take_out_failures(tables, [step for step in steps if step.tasks_under(config)], run_id)
+            screen.say(f"{taken} rows of failed calls taken out, to be made again")
         job = Job(spark, config, tables, ledger, read_taxonomy(config), run_id, screen.say, watch)
         ran = _run_all(job, steps, tracker, screen, lock)
         made = _report(job, tracker, screen) if any(step.name == "export" for step in steps) else ("", None)
         return Finished(run_id, ran, time.monotonic() - started, dict(tables.written), *made)
+
+
+def _take_out_failures(tables: Tables, steps: list[Step], run_id: str) -> int:
+    """Takes the rows out that these steps have made of failed calls, and no others: nobody else would make them again."""
+    # First, so that a run which is stopped before it has made them again leaves that to the next.
+    StepLog(tables, run_id).outdate(step.name for step in steps)
+    return forget_failures(tables, {name for step in steps for name in step.writes})
 
 
 def _report(job: Job, tracker: Tracker, screen: Screen) -> tuple[str, Figures]:
@@ -193,7 +202,8 @@ def _run_step(job: Job, step: Step, attempt: int, log: StepLog, tracker: Tracker
         # Ctrl-C reaches this process alone: without this, the tasks go on, and what they ask is paid.
         if isinstance(err, KeyboardInterrupt):
             job.spark.interruptAll()
-        failed = {"status": "failed", "error": f"{type(err).__name__}: {err}"[:4000]}
+        status = "stopped_by_budget" if isinstance(err, BudgetStop) else "failed"
+        failed = {"status": status, "error": f"{type(err).__name__}: {err}"[:4000]}
         log.add(entry | failed, Outcome(0, 0), time.monotonic() - started)
         raise
     seconds = time.monotonic() - started

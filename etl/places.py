@@ -47,12 +47,15 @@ def _keep(office: _Office, over: threading.Event) -> None:
 
 @dataclass
 class _Task:
-    """What is known of one task: its last report, when it was first heard of and last, and the grants that it obeys or may have read since."""
+    """What is known of one task: its last report, when it was first heard of and last, the grants that it obeys or may have read since, and the number of
+    the last one that was surely written.
+    """
 
     report: Report
     first: float
     heard: float
     grants: list[Grant] = field(default_factory=lambda: [Grant(0, 0)])
+    written: int = 0
 
     @property
     def held(self) -> int:
@@ -84,11 +87,16 @@ class _Office:
             name: task.report.need if name == self._first_of(name, working) else 0 for name, task in working.items()
         }
         for name, places in next_grants(self._bound, held, needs).items():
-            grants = working[name].grants
-            if (places, stop) != (grants[-1].places, grants[-1].stop):
+            task = working[name]
+            last = task.grants[-1]
+            if (places, stop) != (last.places, last.stop):
+                last = Grant(last.number + 1, places, stop)
                 # Before it is written: a write that fails may have arrived.
-                grants.append(Grant(grants[-1].number + 1, places, stop))
-                write_grant(self._folder, name, grants[-1])
+                task.grants.append(last)
+            if task.written < last.number:
+                # Again in the next turn where it fails: a task that is never told waits for ever.
+                write_grant(self._folder, name, last)
+                task.written = last.number
 
     @staticmethod
     def _first_of(name: str, tasks: dict[str, _Task]) -> str:

@@ -44,7 +44,7 @@ def check_before(config: Config, steps: list[Step]) -> None:
         )
     models = models_of(config, names)
     if models:
-        check_prices(config.llm)
+        check_prices(config.llm, models)
     for model in models:
         check_endpoint(config, model)
 

@@ -372,7 +372,7 @@ TABLES: dict[str, Table] = {
             run_id string run
             step string step
             attempt int place among the steps of that name in the run
-            status string done, unchanged, failed
+            status string done, unchanged, failed, stopped_by_budget; outdated: with --retry-failed, before it is done again
             rows_in bigint rows it looked at
             rows_out bigint rows that went on
             dropped map<string,bigint> rows with a reason

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import cached_property
@@ -11,6 +12,9 @@ from etl.items import latest_id
 from etl.schemas import TABLES
 from etl.step import Outcome, Step
 from etl.tables import Tables
+
+# Stands behind the last success of a step whose rows are taken out, to be made again.
+OUTDATED = "outdated"
 
 
 @dataclass(frozen=True)
@@ -64,8 +68,11 @@ class StepLog:
         from pyspark.sql import functions as F
 
         kept = F.struct("rows_in", "rows_out", "dropped", "figures", "ids", "versions_out")
-        done = self._tables.read("steps").where("status IN ('done', 'unchanged')").groupBy("step", "fingerprint")
-        rows = done.agg(F.max_by(kept, "created_at").alias("last")).collect()
+        steps = self._tables.read("steps")
+        outdated = steps.where(f"status = '{OUTDATED}'").groupBy("step").agg(F.max("created_at").alias("since"))
+        done = steps.where("status IN ('done', 'unchanged')").join(outdated, "step", "left")
+        still = done.where("since IS NULL OR created_at > since").groupBy("step", "fingerprint")
+        rows = still.agg(F.max_by(kept, "created_at").alias("last")).collect()
         return {(row["step"], row["fingerprint"]): row["last"].asDict() for row in rows}
 
     def _still_there(self, step: Step, versions: dict[str, int]) -> bool:
@@ -76,7 +83,22 @@ class StepLog:
 
     def add(self, entry: dict[str, Any], outcome: Outcome, seconds: float) -> None:
         """Records one step; `entry` holds step, attempt, status, fingerprint, versions_in and what else is known."""
-        row = {
+        row = self._row(entry, outcome, seconds)
+        self._waiting.append(row)
+        self._made |= row["versions_out"]
+        self._ids |= outcome.ids
+        if row["status"] != "unchanged":
+            self.flush()
+
+    def outdate(self, names: Iterable[str]) -> None:
+        """Lets no success of these steps count that was before now: what they have made is about to be taken out, and whoever comes next has to make it again."""
+        for name in sorted(set(names)):
+            entry = {"step": name, "attempt": 0, "status": OUTDATED, "fingerprint": "", "versions_in": {}}
+            self._waiting.append(self._row(entry, Outcome(0, 0), 0.0))
+        self.flush()
+
+    def _row(self, entry: dict[str, Any], outcome: Outcome, seconds: float) -> dict[str, Any]:
+        return {
             "run_id": self._run_id,
             "rows_in": outcome.rows_in,
             "rows_out": outcome.rows_out,
@@ -90,11 +112,6 @@ class StepLog:
             "created_at": datetime.now(timezone.utc),
             **entry,
         }
-        self._waiting.append(row)
-        self._made |= row["versions_out"]
-        self._ids |= outcome.ids
-        if row["status"] != "unchanged":
-            self.flush()
 
     def flush(self) -> None:
         """Writes the rows that wait, in one commit."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from etl.config import Config
+from etl.errors import BudgetStop
 from etl.step import Outcome
 
 TRACKING_URI = "MLFLOW_TRACKING_URI"
@@ -73,6 +74,10 @@ class Tracker:
             mlflow.log_params(parameters(self._config))
             yield
             status = "FINISHED"
+        except BudgetStop:
+            with self._told("why the run has stopped"):
+                mlflow.set_tags({"boostqa.stopped_by": "budget"})
+            raise
         finally:
             with self._told("the end of the run"):
                 mlflow.end_run(status)

@@ -49,8 +49,9 @@ def try_step(spark: SparkSession, config: Config, step: Step, rows: int) -> tupl
     """
     run_id = new_run_id()
     tables = Tables(spark, config.tables)
-    with WarehouseLock(tables.files, run_id), Endpoint(config.llm) as endpoint:
+    with WarehouseLock(tables.files, run_id) as lock, Endpoint(config.llm) as endpoint:
         ledger = TrialLedger(tables, config.llm, run_id, endpoint.base_urls)
+        ledger.before_wave = lock.check
         ledger.recover()
         ledger.rows, ledger.left, ledger.spending.step = rows, len(step.tasks_under(config)), step.name
         dry = DryTables(spark, config.tables)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import os
 import uuid
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -187,6 +188,16 @@ def delete(uri: str) -> None:
         filesystem.delete_file(path)
     except FileNotFoundError:
         return
+
+
+def delete_empty_folders(uri: str) -> None:
+    """Deletes the folders at and under `uri` that hold nothing; object stores have no folders."""
+    filesystem, path = open_fs(uri)
+    if isinstance(filesystem, pafs.LocalFileSystem):
+        for folder, _, _ in os.walk(path, topdown=False):
+            # One that is not empty stays.
+            with suppress(OSError):
+                os.rmdir(folder)
 
 
 def absolute(path: str) -> str:

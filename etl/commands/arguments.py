@@ -28,6 +28,14 @@ def add_config(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def at_least_one(text: str) -> int:
+    """Reads a whole number from 1 on, for argparse."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is less than 1")
+    return number
+
+
 def config_of(args: argparse.Namespace) -> Config:
     """Loads the configuration that the arguments name. Raises UserError."""
     return load_config(args.conf, args.sets)

@@ -68,8 +68,10 @@ def shown(calls: DataFrame) -> str:
 
 
 def commonest_errors(calls: DataFrame) -> list[tuple[str, str]]:
-    """Counts the failed calls by what they failed of, the commonest first; numbers in an error's words are left out."""
+    """Counts the failed calls that were not asked again by what they failed of, the commonest first; numbers in an error's words are left out."""
+    later = calls.where("attempt > 0").select(F.col("request_id").alias("again"), F.col("attempt").alias("later"))
+    last = calls.join(later, (F.col("request_id") == F.col("again")) & (F.col("later") > F.col("attempt")), "left_anti")
     kind = F.regexp_replace(F.substring("error", 1, 160), r"\d+(\.\d+)?", "N")
-    failed = calls.where("status = 'failed'").groupBy(kind.alias("kind")).agg(F.count("*").alias("calls"))
+    failed = last.where("status = 'failed'").groupBy(kind.alias("kind")).agg(F.count("*").alias("calls"))
     rows = failed.orderBy(F.col("calls").desc(), "kind").limit(MOST_ERRORS).collect()
     return [(f"{row['calls']:,}", row["kind"]) for row in rows]

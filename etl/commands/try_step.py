@@ -6,7 +6,7 @@ import argparse
 import json
 from typing import TYPE_CHECKING
 
-from etl.commands.arguments import add_config, config_of
+from etl.commands.arguments import add_config, at_least_one, config_of
 from etl.errors import UserError
 from etl.pipeline import ORDER
 from etl.preflight import check_before
@@ -30,7 +30,9 @@ def add(commands: Commands) -> None:
     parser = commands.add_parser("try", help="ask a few requests of a step and show prompts, answers and cost")
     parser.add_argument("step", choices=ASKING, help="a step that asks an LLM")
     add_config(parser)
-    parser.add_argument("-n", dest="rows", type=int, default=5, metavar="N", help="requests of each task (default: 5)")
+    parser.add_argument(
+        "-n", dest="rows", type=at_least_one, default=5, metavar="N", help="requests of each task (default: 5)"
+    )
     parser.set_defaults(run=run)
 
 

@@ -9,6 +9,7 @@ from pyspark.sql import functions as F
 
 from etl.errors import UserError
 from etl.report.figures import StepRun
+from etl.step_log import OUTDATED
 from etl.tables import Tables
 
 if TYPE_CHECKING:
@@ -43,7 +44,8 @@ NOTHING = Made("", 0, {}, {})
 def last_run(tables: Tables) -> LastRun:
     """Returns the newest run. Raises UserError when the warehouse has none."""
     ended = F.date_format(F.to_utc_timestamp("created_at", F.current_timezone()), "yyyy-MM-dd HH:mm 'UTC'")
-    newest = tables.read("steps").withColumn("ended", ended).orderBy(F.col("created_at").desc()).limit(NEWEST).collect()
+    ran = tables.read("steps").where(F.col("status") != OUTDATED).withColumn("ended", ended)
+    newest = ran.orderBy(F.col("created_at").desc()).limit(NEWEST).collect()
     if not newest:
         raise UserError(
             "there is nothing to report: no run is recorded in this warehouse. Run the pipeline first (boostqa run --conf ...)"

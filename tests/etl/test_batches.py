@@ -100,6 +100,18 @@ def test_a_run_without_batches_does_not_pay_what_is_handed_in(scratch_tables: Ma
 
 
 @pytest.mark.long
+def test_a_run_at_another_address_does_not_pay_what_is_handed_in(scratch_tables: Make, teacher: Teacher) -> None:
+    tables = scratch_tables()
+    handed_in(tables, teacher, "elsewhere")
+    before, url = seen(teacher), teacher.base_url
+    with pytest.raises(UserError, match=rf"1 of these requests are in batches .* llm\.base_urls to \[{url}\]"):
+        by_batch(tables, teacher, base_urls=[f"{url}/"]).ask(frame(tables, request("elsewhere")))
+    assert seen(teacher) == before
+    assert by_batch(tables, teacher).ask(frame(tables, request("elsewhere"))) == 1
+    assert seen(teacher) == before
+
+
+@pytest.mark.long
 def test_failed_calls_are_asked_once_more_also_by_batch(scratch_tables: Make, teacher: Teacher) -> None:
     tables = scratch_tables()
     teacher.set_faults(error_500=1.0)

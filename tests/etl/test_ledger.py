@@ -142,7 +142,7 @@ def test_answers_of_a_killed_run_are_committed_and_not_paid_again(scratch_tables
     write_segment(f"{wal}/1", [call("orphan-2")])
     assert ledger(tables, teacher).recover() == 3
     assert get(tables, "llm_calls", "run_id") == ["killed"] * 3
-    assert list(Path(tables.files).glob("wal/**/*.parquet")) == []
+    assert list(Path(tables.files).glob("wal/**/*")) == []
     before = sent(teacher)
     assert ledger(tables, teacher).ask(requests(tables, "orphan", 4)) == 1
     assert sent(teacher) - before == 1
@@ -275,6 +275,22 @@ def test_many_requests_are_asked_in_waves_and_each_once(scratch_tables: Make, te
         for path in Path(tables.files).rglob("*")
         if path.is_file() and path.suffix in (".parquet", ".json") and "scratch" not in path.parts
     ] == []
+
+
+def test_a_run_whose_warehouse_was_taken_over_asks_no_further_wave(scratch_tables: Make, teacher: Teacher) -> None:
+    tables = scratch_tables()
+    asking, before, checks = ledger(tables, teacher, wave_requests=20), sent(teacher), []
+
+    def check() -> None:
+        checks.append(sent(teacher))
+        if len(checks) > 1:
+            raise UserError("the run run-2 has taken this warehouse over")
+
+    asking.before_wave = check
+    with pytest.raises(UserError, match="taken this warehouse over"):
+        asking.ask(requests(tables, "taken", 40))
+    assert len(get(tables, "llm_calls", "request_id")) == sent(teacher) - before == checks[1] - before
+    assert 0 < sent(teacher) - before < 40
 
 
 @pytest.mark.parametrize(
@@ -458,6 +474,16 @@ def test_tries_count_against_the_budget(scratch_tables: Make, teacher: Teacher) 
 def test_a_cost_ceiling_needs_a_price_for_every_model(scratch_tables: Make, teacher: Teacher) -> None:
     with pytest.raises(UserError, match=r"llm\.prices has no price for stand-in"):
         ledger(scratch_tables(), teacher, budget={"max_cost": 1.0})
+
+
+def test_a_ceiling_of_money_is_kept_by_models_outside_of_the_settings_too(
+    scratch_tables: Make, teacher: Teacher
+) -> None:
+    tables = scratch_tables()
+    asking, before = ledger(tables, teacher, budget={"max_cost": 1.0}, prices=PRICES), sent(teacher)
+    with pytest.raises(UserError, match=r"max_cost is set, but llm\.prices has no price for student"):
+        asking.ask(frame(tables, request("unpriced", "student")))
+    assert sent(teacher) == before
 
 
 def test_a_wrong_key_stops_the_run_with_the_servers_words(scratch_tables: Make, teacher: Teacher) -> None:

@@ -23,7 +23,7 @@ def tell(folder: Path, task: str, report: Report) -> None:
 
 def granted(folder: Path, task: str) -> int:
     path = folder / f"{task}{GRANT}"
-    return int(json.loads(path.read_text("utf-8"))["places"]) if path.exists() else 0
+    return int(json.loads(path.read_text("utf-8"))["places"]) if path.is_file() else 0
 
 
 def until(true: Callable[[], bool], seconds: float = 10.0) -> None:
@@ -47,6 +47,16 @@ def test_a_lone_task_has_all_and_gives_half_to_a_second_only_when_it_says_so(tmp
         tell(tmp_path, "0-a", Report(grant=2, held=0, need=0, beat=4, done=True))
         until(lambda: granted(tmp_path, "1-b") == 8)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_grant_that_could_not_be_written_is_written_later(tmp_path: Path) -> None:
+    in_the_way = tmp_path / f"0-a{GRANT}"
+    in_the_way.mkdir()
+    with shared_places(str(tmp_path), 6, threading.Event()):
+        tell(tmp_path, "0-a", Report(grant=0, held=0, need=99, beat=1))
+        time.sleep(1.0)
+        in_the_way.rmdir()
+        until(lambda: granted(tmp_path, "0-a") == 6)
 
 
 def test_the_places_of_a_dead_task_go_to_the_one_that_spark_starts_in_its_place(tmp_path: Path) -> None:

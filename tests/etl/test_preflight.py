@@ -54,6 +54,13 @@ def test_steps_that_read_no_source_need_none() -> None:
     assert refusal(config_with(), "ingest,export").startswith("sources is empty")
 
 
+def test_a_ceiling_of_money_needs_the_price_of_the_model_that_is_probed_too() -> None:
+    prices = {"stand-in": {"prompt": 1.0, "completion": 1.0}}
+    llm = {**NOWHERE, "budget": {"max_cost": 1.0}, "prices": prices}
+    config = config_with(llm=llm, probe={"model": "student"})
+    assert refusal(config, "probe") == "llm.budget.max_cost is set, but llm.prices has no price for student"
+
+
 def test_an_endpoint_is_asked_only_for_steps_that_use_it() -> None:
     config = config_with(llm=NOWHERE)
     check_before(config, chosen_steps("curate,select"))

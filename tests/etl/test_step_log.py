@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 from rich.console import Console
 
+from etl.errors import BudgetStop, UserError
 from etl.items import latest_id
 from etl.pipeline import run_pipeline
+from etl.report.history import last_run
 from etl.screen import Screen
 from etl.step import Job, Outcome, Step
 from etl.tables import Tables
@@ -51,6 +53,47 @@ def test_a_table_that_only_grows_is_taken_as_it_is(spark: SparkSession, warehous
     step = Step("curate", judge, ("documents",), ("curation",), ("run.seed",))
     configs = [make_config(warehouse, run={"seed": seed}) for seed in (1, 2, 1)]
     assert [run_with(spark, config, [step]) for config in configs] == [["done"], ["done"], ["unchanged"]]
+
+
+@pytest.mark.long
+def test_what_a_stopped_retry_took_out_is_made_by_the_next_run(spark: SparkSession, warehouse: Path) -> None:
+    tables = Tables(spark, make_config(warehouse).tables)
+    put(tables, "probe_results", [{"model": "m", "item_id": "one", "reason": "llm_unusable"}])
+    answers: list[str | None] = ["llm_unusable", None]
+
+    def refine(job: Job) -> Outcome:
+        if not answers:
+            raise UserError("the endpoint does not answer")
+        made = spark.createDataFrame([("one", answers.pop(0))], "qa_id string, reason string")
+        job.tables.append_new("refinements", made)
+        return Outcome(1, 1)
+
+    config = make_config(warehouse)
+    step = Step("refine", refine, ("documents",), ("refinements",), ("refine",), tasks=("refine",))
+    assert run_with(spark, config, [step]) == ["done"]
+    assert run_with(spark, config, [step]) == ["unchanged"]
+    after = answers.pop()
+    with pytest.raises(UserError, match="does not answer"):
+        run_pipeline(spark, config, [step], Screen(Console(quiet=True)), retry_failed=True)
+    assert get(Tables(spark, config.tables), "refinements", "qa_id") == []
+    answers.append(after)
+    assert run_with(spark, config, [step]) == ["done"]
+    assert get(Tables(spark, config.tables), "refinements", "qa_id", "reason") == [("one", None)]
+    assert run_with(spark, config, [step]) == ["unchanged"]
+    assert last_run(Tables(spark, config.tables)).steps[0].status == "unchanged"
+    # What other steps have made of failed calls stays: they are not run.
+    assert get(Tables(spark, config.tables), "probe_results", "reason") == ["llm_unusable"]
+
+
+def test_a_run_that_its_budget_stopped_is_marked_so(spark: SparkSession, warehouse: Path) -> None:
+    def spend(job: Job) -> Outcome:
+        raise BudgetStop("the budget is used up: 5 requests")
+
+    config = make_config(warehouse)
+    with pytest.raises(BudgetStop):
+        run_with(spark, config, [Step("refine", spend, ("documents",), (), ("refine",))])
+    found = get(Tables(spark, config.tables), "steps", "step", "status", "error")
+    assert found == [("refine", "stopped_by_budget", "BudgetStop: the budget is used up: 5 requests")]
 
 
 @pytest.mark.long

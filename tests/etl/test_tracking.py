@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from etl.errors import BudgetStop
 from etl.step import Outcome
 from etl.tracking import Tracker, parameters
 from tests.etl.tiny import make_config
@@ -84,6 +85,14 @@ def test_a_failed_run_is_marked_as_failed(tmp_path: Path) -> None:
     )
     assert parent.info.status == "FAILED"
     assert child.data.metrics["dropped_too_short_v1"] == 1
+
+
+def test_a_run_that_its_budget_stopped_says_so(tmp_path: Path) -> None:
+    config = make_config(tmp_path / "warehouse", mlflow={"enabled": True, "experiment": "tests"})
+    with pytest.raises(BudgetStop), Tracker(config, print).run("run-1"):
+        raise BudgetStop("the budget is used up")
+    (run,) = runs_in(tmp_path / "warehouse", "tests")
+    assert (run.info.status, run.data.tags["boostqa.stopped_by"]) == ("FAILED", "budget")
 
 
 def test_a_store_that_takes_nothing_more_is_told_and_stops_no_run(tmp_path: Path) -> None:

@@ -130,6 +130,20 @@ def test_existence_and_deletion(tmp_path):
     assert not storage.exists(uri)
 
 
+def test_folders_that_hold_nothing_are_deleted_and_no_file(tmp_path):
+    for folder in ("wal/run-1/0", "wal/run-1/1", "wal/run-2/0"):
+        (tmp_path / folder).mkdir(parents=True)
+    kept = tmp_path / "wal/run-2/0/kept.parquet"
+    kept.touch()
+    storage.delete_empty_folders(f"{tmp_path}/wal")
+    assert sorted(path for path in tmp_path.rglob("*") if not path.is_dir()) == [kept]
+    assert not (tmp_path / "wal/run-1").exists()
+    kept.unlink()
+    storage.delete_empty_folders(f"{tmp_path}/wal")
+    storage.delete_empty_folders(f"{tmp_path}/wal")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_reading_what_is_not_there(tmp_path):
     with pytest.raises(FileNotFoundError):
         storage.read_bytes(str(tmp_path / "gone"))

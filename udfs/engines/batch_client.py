@@ -11,7 +11,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from udfs.engines.batch_lines import CHAT, Line, read_lines
-from udfs.engines.endpoints import hide_key, make_client, refusal_of, transport_reason
+from udfs.engines.endpoints import broken_errors, hide_key, make_client, refusal_of, transport_reason
 from udfs.engines.protocol import EngineSpec, FatalEngineError
 from udfs.engines.retries import Action, Backoff, judge
 
@@ -144,7 +144,7 @@ class BatchClient:
 
     async def _call(self, what: str, send: Callable[[], Awaitable[T]], advice: str = "") -> T:
         """Sends until there is an answer. A server that has answered before is given `deadline_s` to come back."""
-        from openai import APIConnectionError, APIStatusError
+        from openai import APIStatusError
 
         started, tries = time.monotonic(), 0
         while True:
@@ -161,7 +161,7 @@ class BatchClient:
                     hint = f". {advice}" if advice and refusal.status == 404 else ""
                     break
                 wait = max(wait, verdict.wait_s or 0.0)
-            except (APIConnectionError, asyncio.TimeoutError) as error:
+            except broken_errors() as error:
                 reason = hide_key(transport_reason(error, self._spec.request_timeout_s)[0], self._key)
             else:
                 self._met = True

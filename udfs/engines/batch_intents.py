@@ -20,8 +20,10 @@ import pyarrow as pa
 from udfs.storage import delete, exists, list_files, read_bytes, write_new, write_over
 
 INTENT, BATCH = ".intent.json", ".batch"
-ASKED_SCHEMA = pa.schema([("intent", pa.string()), ("request_id", pa.string()), ("attempt", pa.int32())])
-ASKED_DDL = "intent string, request_id string, attempt int"
+ASKED_SCHEMA = pa.schema(
+    [("intent", pa.string()), ("url", pa.string()), ("request_id", pa.string()), ("attempt", pa.int32())]
+)
+ASKED_DDL = "intent string, url string, request_id string, attempt int"
 
 
 class Asked(NamedTuple):
@@ -117,8 +119,10 @@ def asked_in(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     for batch in batches:
         for address in batch.column("intent").to_pylist():
             intent = read_intent(address)
-            rows = [(address, asked.request_id, asked.attempt) for asked in intent.requests] if intent else []
-            columns = list(zip(*rows, strict=True)) or [(), (), ()]
+            rows = (
+                [(address, intent.url, asked.request_id, asked.attempt) for asked in intent.requests] if intent else []
+            )
+            columns = list(zip(*rows, strict=True)) or [()] * len(ASKED_SCHEMA)
             yield pa.RecordBatch.from_arrays(
                 [pa.array(c, f.type) for c, f in zip(columns, ASKED_SCHEMA, strict=True)], schema=ASKED_SCHEMA
             )

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from udfs.engines.blocking import run_blocking
 from udfs.engines.protocol import EngineSpec, FatalEngineError
 from udfs.engines.retries import Refusal
+from udfs.engines.wire import clean_text
 
 if TYPE_CHECKING:
     from openai import APIStatusError, AsyncOpenAI
@@ -119,8 +120,18 @@ def _error_in(raw: bytes) -> dict[str, Any]:
 
 
 def hide_key(text: str, key: str) -> str:
-    """Blots the key out of a text."""
-    return text.replace(key, "***") if key != NO_KEY else text
+    """Blots the key out of a server's words, and makes them text that can be kept: a server may cut a character of two halves in the middle."""
+    return clean_text(text.replace(key, "***") if key != NO_KEY else text)
+
+
+def broken_errors() -> tuple[type[Exception], ...]:
+    """The errors of a request that brought no HTTP answer. The client hands some on as they are: aiohttp's of a reply that is no HTTP, and Unicode's of a
+    status line in another encoding.
+    """
+    import aiohttp
+    from openai import APIConnectionError
+
+    return (APIConnectionError, asyncio.TimeoutError, aiohttp.ClientError, UnicodeError)
 
 
 def transport_reason(error: BaseException, timeout_s: float) -> tuple[str, bool]:
@@ -152,7 +163,7 @@ def probe_endpoint(spec: EngineSpec, model: str) -> str | None:
 
 async def _probe(url: str, key: str, spec: EngineSpec, model: str) -> str | None:
     client = make_client(url, key, PROBE_TIMEOUT_S)
-    from openai import APIConnectionError, APIStatusError
+    from openai import APIStatusError
 
     asked = MODELS
     try:
@@ -165,7 +176,7 @@ async def _probe(url: str, key: str, spec: EngineSpec, model: str) -> str | None
         if asked == BATCHES and refusal.status in (404, 405):
             return f"{url} has no Batch API (HTTP {refusal.status}); set llm.batch to false"
         return _status_problem(url, refusal, spec)
-    except (APIConnectionError, asyncio.TimeoutError) as error:
+    except broken_errors() as error:
         return f"{url} does not answer: {transport_reason(error, PROBE_TIMEOUT_S)[0]}"
     finally:
         await client.close()

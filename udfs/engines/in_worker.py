@@ -77,10 +77,18 @@ def not_loaded(model: str, error: Exception) -> FatalEngineError:
 
 
 def prompt_of(tokenizer: Any, request: ChatRequest) -> Prompt:
-    """Makes the prompt of a request by the model's chat template, for whose own parameters see TEMPLATE_PARAM."""
+    """Makes the prompt of a request by the model's chat template, for whose own parameters see TEMPLATE_PARAM.
+
+    Raises FatalEngineError for a template that refuses the messages, as some do with a system message.
+    """
+    from jinja2 import TemplateError
+
     messages = [{name: clean_text(value) for name, value in message.items()} for message in request.messages]
     options = request.params.get(TEMPLATE_PARAM) or {}
-    text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True, **options)
+    try:
+        text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True, **options)
+    except TemplateError as error:
+        raise FatalEngineError(f"the chat template of {request.model!r} refuses the messages: {error}") from error
     return Prompt(request, tokenizer(text, add_special_tokens=False)["input_ids"], worst_tokens(request)[1])
 
 

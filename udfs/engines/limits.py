@@ -117,13 +117,13 @@ class Balancer:
         self._clock = clock
         self._prefer = prefer
 
-    def take(self, key: str = "") -> int:
-        """Chooses a server for the request and counts it. Returns its index; one that rests only if all do."""
+    def take(self, key: str = "", avoid: int | None = None) -> int:
+        """Chooses a server for the request and counts it. Returns its index; one that rests only if all do, the one to `avoid` only where the others rest."""
         now = self._clock()
         rests = [until > now for until in self._rest_until]
         chosen = self._prefer(key)
-        if chosen is None or rests[chosen]:
-            chosen = min(range(len(self.loads)), key=lambda index: (rests[index], self.loads[index]))
+        if chosen is None or rests[chosen] or chosen == avoid:
+            chosen = min(range(len(self.loads)), key=lambda index: (rests[index], index == avoid, self.loads[index]))
         self.loads[chosen] += 1
         return chosen
 

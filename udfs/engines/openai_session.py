@@ -130,7 +130,8 @@ class Session:
             try:
                 # From here on it may be paid, whatever comes back.
                 progress.used = worst
-                verdict = await self._send_to(self._balancer.take(request.prefix), progress)
+                # A server that hangs or fails may do so for long: the next try is another's.
+                verdict = await self._send_to(self._balancer.take(request.prefix, progress.silent), progress)
             finally:
                 bounds.purse.settle(worst, progress.used)
         finally:
@@ -161,12 +162,13 @@ class Session:
         request, sent = progress.request, time.monotonic()
         progress.started = progress.started or sent
         progress.attempts += 1
+        progress.silent = server
         timeout = min(self._spec.request_timeout_s, progress.started + self._spec.deadline_s - sent)
         structured = request.json_schema is not None and request.model not in self._plain_models
         body = to_json(request_body(request, structured))
         try:
             answer = await self._clients[server].post("/chat/completions", body, max(timeout, 0.001))
-        except (aiohttp.ClientError, asyncio.TimeoutError) as error:
+        except (aiohttp.ClientError, asyncio.TimeoutError, UnicodeError) as error:
             return self._broken(error, progress, server)
         finally:
             progress.latency_s = time.monotonic() - sent
@@ -176,6 +178,7 @@ class Session:
                 progress.used = REFUSED
             refusal = read_refusal(answer.status, answer.headers, answer.body, self._key)
             return self._refused(refusal, server, request, structured)
+        progress.silent = None
         verdict = progress.read(read_reply(answer.body), self._key, self._spec.bad_answers)
         progress.used = self.bounds.used(request.model, progress.reply, progress.used)
         return verdict
@@ -193,6 +196,9 @@ class Session:
     def _broken(self, error: BaseException, progress: Tries, server: int) -> Verdict:
         reason, unreachable = transport_reason(error, self._spec.request_timeout_s)
         reason = hide_key(reason, self._key)
+        if unreachable:
+            # Nobody has seen the request, so nobody is paid for it.
+            progress.used = REFUSED
         silent = self._last_contact < progress.started  # no server gave a sign of life since this request's first try
         if unreachable and silent and progress.attempts >= self._spec.max_attempts:
             return Verdict(

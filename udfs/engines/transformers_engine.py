@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing
 from itertools import islice
 from typing import Any
 
@@ -41,6 +44,8 @@ class TransformersEngine:
         self._name = ""
         self._model: Any = None
         self._tokenizer: Any = None
+        # Minutes may go by, in which the worker must still tell the driver that it lives, and hear that it is to stop.
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="transformers")
 
     def complete(self, requests: list[ChatRequest]) -> list[ChatResult]:
         """Answers all requests. Raises FatalEngineError when a model can not be loaded."""
@@ -53,20 +58,23 @@ class TransformersEngine:
 
         Raises FatalEngineError when a model can not be loaded.
         """
-        bounds = bounds or Bounds(self.spec)
+        bounds, loop = bounds or Bounds(self.spec), asyncio.get_running_loop()
         for model, same in by_model(requests, WINDOW_BATCHES * self.spec.batch_size):
-            self._load(model)
+            await loop.run_in_executor(self._thread, self._load, model)
             for batch in self._batches(same):
-                for result in self._within(batch, bounds):
-                    yield result
+                async with aclosing(self._within(batch, bounds)) as results:
+                    async for result in results:
+                        yield result
                 if bounds.purse.empty:
                     return
 
-    def _within(self, batch: list[Prompt], bounds: Bounds) -> Iterator[ChatResult]:
+    async def _within(self, batch: list[Prompt], bounds: Bounds) -> AsyncGenerator[ChatResult, None]:
         """Answers what of a batch the budget has room for; the others once the first have left something."""
+        loop = asyncio.get_running_loop()
         while batch:
             now = [prompt for prompt in batch if bounds.purse.take(bounds.worst(prompt.request))]
-            for prompt, answer in zip(now, self._answers(now), strict=True):
+            answers = await loop.run_in_executor(self._thread, self._answers, now)
+            for prompt, answer in zip(now, answers, strict=True):
                 result = result_of(prompt, answer)
                 settle(bounds, prompt.request, result)
                 yield result
@@ -74,7 +82,10 @@ class TransformersEngine:
             batch = [prompt for prompt in batch if prompt not in now] if now else []
 
     def close(self) -> None:
-        """Frees the model's memory."""
+        """Frees the model's memory, after a batch that it works on. Safe to call twice."""
+        self._thread.submit(self._free).result()
+
+    def _free(self) -> None:
         self._name, self._model, self._tokenizer = "", None, None
 
     def _batches(self, requests: Iterator[ChatRequest]) -> Iterator[list[Prompt]]:
@@ -87,7 +98,7 @@ class TransformersEngine:
     def _load(self, model: str) -> None:
         if model == self._name:
             return
-        self.close()
+        self._free()
         import torch
         from transformers import AutoModelForCausalLM
         from transformers.utils import logging
@@ -95,6 +106,9 @@ class TransformersEngine:
         no_bars: Callable[[], None] = logging.disable_progress_bar
         no_bars()
         self._tokenizer = load_tokenizer(model, padding_side="left")
+        if self._tokenizer.pad_token_id is None:
+            # Llama's and Mistral's have none; what stands in for it is masked.
+            self._tokenizer.pad_token = self._tokenizer.eos_token
         try:
             self._model = AutoModelForCausalLM.from_pretrained(model, dtype="auto")
             self._model.to(torch.device(self._device))
@@ -132,7 +146,10 @@ class TransformersEngine:
             yield self._answer(ids, seconds)
 
     def _answer(self, ids: list[int], seconds: float) -> Answer:
+        stops = self._model.generation_config.eos_token_id
+        # A model may stop at several tokens, of which its tokenizer knows one.
         ends = {self._tokenizer.eos_token_id, self._tokenizer.pad_token_id}
+        ends |= set(stops) if isinstance(stops, list) else {stops}
         length = next((n for n, token in enumerate(ids) if token in ends), len(ids))
         text = self._tokenizer.decode(ids[:length], skip_special_tokens=True)
         return Answer(text, "stop" if length < len(ids) else "length", length, seconds)

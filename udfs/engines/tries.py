@@ -27,6 +27,7 @@ class Tries:
     completion_tokens: int = 0
     bad_answers: int = 0
     used: Amount = field(default_factory=Amount)  # what the last try counts against the budget
+    silent: int | None = None  # the server of the last try, where no reply came from it
     reply: Reply = field(default_factory=Reply)
 
     @property

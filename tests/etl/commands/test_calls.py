@@ -48,6 +48,14 @@ def test_calls_are_summed_by_task_model_and_status(scratch_tables: Callable[[], 
     ]
 
 
+def test_a_failed_call_that_was_asked_again_is_no_error_any_more(scratch_tables: Callable[[], Tables]) -> None:
+    tables = scratch_tables()
+    failed = {**CALL, "status": "failed", "error": "HTTP 500"}
+    again = [{**CALL, "request_id": "a", "attempt": 1}, {**failed, "request_id": "b", "attempt": 1}]
+    put(tables, "llm_calls", [{**failed, "request_id": name} for name in "ab"] + again)
+    assert commonest_errors(tables.read("llm_calls")) == [("1", "HTTP N")]
+
+
 def test_the_command_says_how_to_ask_again(sample_run: SampleRun, capsys: pytest.CaptureFixture[str]) -> None:
     capsys.readouterr()
     assert main(["calls", "--conf", "conf/local.yaml", "--set", f"tables.warehouse={sample_run.warehouse}"]) == 0

@@ -47,6 +47,16 @@ def test_a_step_that_is_switched_off_says_what_switches_it_on(capsys: pytest.Cap
     assert "asks no model as the config has it: set measure.cluster_agent.rounds" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("rows", "words"), [("0", "0 is less than 1"), ("-3", "-3 is less than 1"), ("x", "invalid")])
+def test_there_is_nothing_to_try_in_less_than_one_row(
+    rows: str, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["try", "refine", "--conf", "conf/local.yaml", f"-n{rows}"])
+    assert stopped.value.code == 2
+    assert words in capsys.readouterr().err
+
+
 def test_only_steps_that_ask_can_be_tried(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
         main(["try", "dedup", "--conf", "conf/local.yaml"])

@@ -65,4 +65,8 @@ def test_the_requests_of_many_intents_are_rows(tmp_path: Path) -> None:
     gone = f"{tmp_path}/gone.intent.json"
     batch = pa.RecordBatch.from_pydict({"intent": [first.address, gone, second.address]})
     rows = [tuple(row.values()) for made in asked_in([batch]) for row in made.to_pylist()]
-    assert rows == [(first.address, "one", 0), (first.address, "two", 3), (second.address, "two", 3)]
+    assert rows == [
+        (first.address, URL, "one", 0),
+        (first.address, URL, "two", 3),
+        (second.address, URL, "two", 3),
+    ]

@@ -54,6 +54,13 @@ def test_a_prompt_follows_the_models_template_and_its_own_parameters(model: str)
     assert spoken == ["answer", "think"]
 
 
+def test_a_template_that_refuses_the_messages_stops_the_run_with_its_words(model: str) -> None:
+    tokenizer = load_tokenizer(model)
+    tokenizer.chat_template = "{{ raise_exception('System role not supported') }}"
+    with pytest.raises(FatalEngineError, match="chat template of 'stand-in' refuses the messages: System role not"):
+        prompt_of(tokenizer, ask(1))
+
+
 def test_a_model_without_a_template_or_without_a_tokenizer_stops_the_run(model: str, tmp_path: Path) -> None:
     bare = load_tokenizer(model)
     bare.chat_template = None

@@ -129,6 +129,14 @@ def test_the_balancer_takes_the_least_loaded_server_unless_one_is_preferred() ->
     assert [sticky.take("seed"), sticky.take("seed"), sticky.take("other")] == [2, 2, 0]
 
 
+def test_a_server_is_avoided_where_another_works() -> None:
+    balancer = Balancer(2, clock=lambda: 0.0, prefer=lambda key: 0)
+    assert [balancer.take("seed", avoid) for avoid in (None, 0, 1)] == [0, 1, 0]
+    balancer.rest(1, 5)
+    assert balancer.take("seed", 0) == 0
+    assert Balancer(1, clock=lambda: 0.0).take("seed", 0) == 0
+
+
 def test_a_server_in_trouble_rests_unless_all_do() -> None:
     now = 0.0
     balancer = Balancer(2, clock=lambda: now, prefer=lambda key: 0 if key else None)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import pickle
+import socket
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -14,6 +16,7 @@ from tests.udfs.engines.helpers import QUICK, Script, ScriptedServer, ask, compl
 from udfs.engines import ChatRequest, ChatResult, FatalEngineError
 from udfs.engines.bounds import Bounds
 from udfs.engines.openai_compatible import OpenAIEngine
+from udfs.engines.purse import Amount, Purse
 from udfs.engines.teacher_process import Teacher
 
 KEY = "sk-secret-123"
@@ -60,6 +63,34 @@ def test_resets_fail_the_row_not_the_run(teacher: Teacher) -> None:
     assert "the connection broke" in result.error
 
 
+@pytest.mark.parametrize(
+    "reply",
+    [
+        b"no HTTP at all\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nbad header\r\n\r\n",
+        b"HTTP/1.1 503 nicht verf\xfcgbar\r\nContent-Length: 0\r\n\r\n",
+    ],
+)
+def test_a_reply_that_is_no_http_fails_its_row_only(reply: bytes) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening, ThreadPoolExecutor(1) as pool:
+        pool.submit(say_to_everyone, listening, reply)
+        try:
+            result = complete_one(f"http://127.0.0.1:{listening.getsockname()[1]}/v1", max_attempts=2)
+        finally:
+            listening.shutdown(socket.SHUT_RDWR)
+    assert (result.status, result.attempts) == ("failed", 2)
+    assert "gave up after 2 tries; the last: the connection broke" in result.error
+
+
+def say_to_everyone(listening: socket.socket, reply: bytes) -> None:
+    with contextlib.suppress(OSError):
+        while True:
+            connection, _ = listening.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(reply)
+
+
 def test_a_hanging_server_ends_at_the_timeout(teacher: Teacher) -> None:
     teacher.set_faults(hang=1.0, hang_s=30)
     result = complete_one(teacher.base_url, request_timeout_s=0.05, max_attempts=2)
@@ -89,6 +120,17 @@ def test_a_too_long_prompt_fails_its_row_only(teacher: Teacher) -> None:
     assert results["short"].status == "ok"
     assert results["long"].attempts == 1
     assert "too long for the model (HTTP 400: This model's maximum context length" in results["long"].error
+
+
+def test_words_of_a_server_that_are_no_text_are_kept_as_text(scripted: Start) -> None:
+    """They go into the ledger, where one row that can not be written would stop the others of its partition again and again."""
+    words = {"error": {"message": "maximum context length: your prompt was 'cut in the middle of \ud83d'"}}
+    result = complete_one(scripted(lambda body, number: (400, words)).url)
+    assert result.status == "failed"
+    assert "in the middle of \ufffd'" in result.error
+    refused = {"error": {"message": "no such model: \ud83d"}}
+    with pytest.raises(FatalEngineError, match="no such model: \ufffd"):
+        complete_one(scripted(lambda body, number: (404, refused)).url)
 
 
 def test_a_cut_answer_says_so(teacher: Teacher) -> None:
@@ -137,9 +179,32 @@ def test_a_server_that_is_not_there_stops_the_run() -> None:
         complete_one("http://127.0.0.1:9/v1")
 
 
+def test_what_reached_no_server_is_not_counted_as_paid() -> None:
+    spec = spec_for("http://127.0.0.1:9/v1", max_attempts=3)
+    bounds = Bounds(spec, purse=Purse(Amount(requests=100, tokens=1e6, cost=1e6)))
+
+    async def scenario() -> list[ChatResult]:
+        return [result async for result in OpenAIEngine(spec, QUICK).stream([ask(1)], bounds)]
+
+    with pytest.raises(FatalEngineError, match="cannot be reached"):
+        asyncio.run(scenario())
+    assert bounds.purse.spent == Amount(requests=3)
+
+
 def test_the_other_server_carries_on_when_one_is_gone(teacher: Teacher) -> None:
     results = engine_for("http://127.0.0.1:9/v1", teacher.base_url).complete([ask(n) for n in range(20)])
     assert {result.status for result in results} == {"ok"}
+
+
+def test_no_row_fails_for_one_server_that_is_sick(scripted: Start) -> None:
+    """Requests of a prefix belong to one server; when that one fails them, another is tried."""
+    sick = scripted(lambda body, number: (500, {"error": {"message": "the engine is dead"}}))
+    well = scripted(lambda body, number: (200, completion("fine")))
+    requests = [ask(n, prefix=f"seed {n}") for n in range(40)]
+    results = engine_for(sick.url, well.url, max_attempts=3).complete(requests)
+    assert {result.status for result in results} == {"ok"}
+    assert {result.attempts for result in results} == {1, 2}
+    assert len(sick.bodies) == sum(result.attempts == 2 for result in results)
 
 
 def test_two_servers_share_the_work(scripted: Start) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from tests.udfs.engines.helpers import ask
 from tests.udfs.engines.tiny_model import WINDOW, make_tiny_model
 from udfs.engines import load_engine
 from udfs.engines.bounds import Bounds
+from udfs.engines.in_worker import load_tokenizer
 from udfs.engines.protocol import ChatResult, EngineSpec, FatalEngineError
 from udfs.engines.purse import Amount, Purse
 from udfs.engines.transformers_engine import TransformersEngine
@@ -47,6 +50,30 @@ def test_an_answer_that_fills_its_bound_is_cut(model: str) -> None:
     assert (result.finish_reason, result.completion_tokens) == ("length", 5)
 
 
+def test_a_model_may_stop_at_several_tokens(model: str, tmp_path: Path) -> None:
+    drawn = {"max_tokens": 60, "temperature": 1.5, "seed": 1}
+    whole = answers(model, engine(), "stops", **drawn)["stops"].response
+    tokenizer = load_tokenizer(str(shutil.copytree(model, tmp_path / "model")))
+    at = next(n for n, sign in enumerate(whole) if n and sign.isalnum() and sign.isascii() and sign not in whole[:n])
+    last = tokenizer(whole[at], add_special_tokens=False)["input_ids"][0]
+    config = {"eos_token_id": [tokenizer.eos_token_id, last]}
+    (tmp_path / "model" / "generation_config.json").write_text(json.dumps(config), "utf-8")
+    result = answers(str(tmp_path / "model"), engine(), "stops", **drawn)["stops"]
+    assert result.finish_reason == "stop"
+    assert result.response == whole[:at].strip()
+
+
+def test_a_model_without_a_token_to_pad_with_answers_in_batches(model: str, tmp_path: Path) -> None:
+    tokenizer = load_tokenizer(str(shutil.copytree(model, tmp_path / "model")))
+    tokenizer.pad_token = None
+    tokenizer.save_pretrained(tmp_path / "model")
+    assert load_tokenizer(str(tmp_path / "model")).pad_token_id is None
+    without, padded = (answers(name, engine(), "short", "a longer one") for name in (str(tmp_path / "model"), model))
+    assert {key: result.response for key, result in without.items()} == {
+        key: result.response for key, result in padded.items()
+    }
+
+
 def test_a_prompt_over_the_window_fails_alone(model: str) -> None:
     results = answers(model, engine(), "short", "long " * 40)
     assert "too long" not in results["short"].error
@@ -60,6 +87,27 @@ def test_sampling_hangs_on_the_seed(model: str) -> None:
         answers(model, engine(), "seeded", temperature=1.5, seed=seed)["seeded"].response for seed in (1, 1, 2)
     )
     assert first == same != other
+
+
+def test_the_worker_is_not_deaf_while_the_model_works(model: str) -> None:
+    """It must tell the driver that it lives, and hear that it is to stop."""
+
+    async def beats() -> int:
+        count = 0
+
+        async def beat() -> None:
+            nonlocal count
+            while True:
+                await asyncio.sleep(0.001)
+                count += 1
+
+        beating = asyncio.create_task(beat())
+        stream = engine().stream([ask("deaf", model=model, params={"max_tokens": 80, "temperature": 0.0})])
+        assert [result.status async for result in stream]
+        beating.cancel()
+        return count
+
+    assert asyncio.run(beats()) > 10
 
 
 def test_a_budget_leaves_the_rest_unasked(model: str) -> None:

@@ -10,7 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.udfs.engines.helpers import ask, completion
-from udfs.engines.wire import Reply, clean_text, read_reply, request_body, split_reasoning, to_json, worst_tokens
+from udfs.engines.wire import (
+    Reply,
+    clean_text,
+    read_completion,
+    read_reply,
+    request_body,
+    split_reasoning,
+    to_json,
+    worst_tokens,
+)
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=5),
@@ -52,6 +61,12 @@ def test_a_body_is_compact_utf8_whatever_it_holds() -> None:
 def test_the_worst_case_counts_bytes_and_the_longest_answer() -> None:
     assert worst_tokens(ask("冰", params={"max_tokens": 100})) == (len("question ") + 3, 100)
     assert worst_tokens(ask("x"))[1] > 1000
+
+
+@pytest.mark.parametrize("count", [2**61, -1, 1.5, True, "7", None])
+def test_a_count_of_tokens_that_is_none_is_not_believed(count: object) -> None:
+    assert read_completion({"usage": {"prompt_tokens": count, "completion_tokens": 5}}).prompt_tokens == 0
+    assert read_completion({"usage": {"prompt_tokens": count, "completion_tokens": 5}}).completion_tokens == 5
 
 
 def test_an_answer_keeps_its_counts_and_the_name_of_its_model() -> None:
