@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import re
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,22 @@ from etl.errors import BudgetStop
 from etl.step import Outcome
 
 TRACKING_URI = "MLFLOW_TRACKING_URI"
+PACKAGE = "mlflow"
 _NO_METRIC = re.compile(r"[^\w\-. :/]")
+
+
+def import_early(config: Config) -> None:
+    """Begins to import MLflow, which takes seconds, on a thread: Spark takes as long to start, and most of that is waiting."""
+    if not config.mlflow.enabled:
+        return
+    warnings.filterwarnings("ignore", module=PACKAGE)
+
+    def load() -> None:
+        # What is wrong is told where it is needed.
+        with suppress(ImportError):
+            import_module(PACKAGE)
+
+    threading.Thread(target=load, daemon=True).start()
 
 
 class Tracker:
@@ -53,7 +70,7 @@ class Tracker:
             return
         import logging
 
-        warnings.filterwarnings("ignore", module="mlflow")
+        warnings.filterwarnings("ignore", module=PACKAGE)
         import mlflow
 
         # After the import, which sets its own levels.

@@ -12,6 +12,7 @@ from etl.preflight import check_before
 from etl.screen import Screen
 from etl.session import get_spark
 from etl.summary import summary
+from etl.tracking import import_early
 
 if TYPE_CHECKING:
     from etl.commands.arguments import Commands
@@ -49,6 +50,7 @@ def run(args: argparse.Namespace) -> int:
         screen.start("checking the inputs")
         check_before(config, steps)
         screen.start("starting Spark")
+        import_early(config)
         finished = run_pipeline(get_spark(), config, steps, screen, args.retry_failed)
     if finished.figures is not None:
         sys.stderr.flush()
