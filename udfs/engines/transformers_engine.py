@@ -58,7 +58,8 @@ class TransformersEngine:
 
         Raises FatalEngineError when a model can not be loaded.
         """
-        bounds, loop = bounds or Bounds(self.spec), asyncio.get_running_loop()
+        bounds = bounds or Bounds(self.spec)
+        loop = asyncio.get_running_loop()
         for model, same in by_model(requests, WINDOW_BATCHES * self.spec.batch_size):
             await loop.run_in_executor(self._thread, self._load, model)
             for batch in self._batches(same):
