@@ -4,7 +4,8 @@ The server (bench/peers/server.py) holds each request for 200 ms or 2 s and give
 Clients are not pinned: each may use both cores, as it would beside a server elsewhere. All keep 256 requests in flight, where they can; prompts have about 500
 tokens and are all different, answers about 300. Peers run in environments of their own under .bench-env, which are made when they are missing.
 
-Steady: from the first request to the last answer, as the server saw them, and the CPU of the client's processes in that time. Total: the whole command, with
+Steady: from the first request to the last answer, as the server saw them, and the CPU of the client's processes in that time; of boostqa after a warm-up
+of 512 requests, as its JVM would have from the steps before. Total: the whole command, with
 the start of Python and Spark and the commit. The ideal is requests x latency / 256. A kill: SIGKILL to all processes of the client when the server has
 half of the requests; then it is started again on the same folder.
 

