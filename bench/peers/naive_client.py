@@ -16,6 +16,8 @@ def main() -> None:
     args = arguments()
     os.environ["PYSPARK_PYTHON"] = sys.executable
     url = args.url
+    # First: without a session, Spark can not read the type "string" below.
+    spark = SparkSession.builder.master("local[*]").config("spark.ui.enabled", "false").getOrCreate()
 
     @pandas_udf("string")  # type: ignore[call-overload,untyped-decorator]
     def ask(prompts: pd.Series) -> pd.Series:
@@ -29,7 +31,6 @@ def main() -> None:
 
         return prompts.map(answer)
 
-    spark = SparkSession.builder.master("local[*]").config("spark.ui.enabled", "false").getOrCreate()
     rows = spark.read.schema("prompt string").json(str(args.prompts))
     out = f"{args.folder}/answers"
     rows.repartition(os.cpu_count()).withColumn("answer", ask("prompt")).write.mode("overwrite").parquet(out)
