@@ -45,8 +45,8 @@ help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: demo
-demo: java venv ## Run the whole job on samples/: no key, no GPU, no endpoint (other settings: CONF=file)
-	@$(VENV)/bin/boostqa run --conf $(CONF)
+demo: java venv ## Run the whole job on samples/: no key, no GPU, no endpoint (other settings: CONF=file FLAGS="--set ...")
+	@SPARK_CONF_DIR=$(CURDIR)/samples/spark $(VENV)/bin/boostqa run --conf $(CONF) $(FLAGS)
 
 .PHONY: test
 test: java venv ## Run the tests (some of them: PYTEST_FLAGS="tests/udfs -k minhash")

@@ -15,12 +15,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from common import ROOT, boostqa, goal, run_command, write_result
+from common import ROOT, goal, run_command, write_result
 
 
 def demo(warehouse: Path, which: str) -> dict[str, Any]:
     """Runs the job on the samples; with the rows of all tables but `steps`, and of the ledger, afterwards."""
-    command = boostqa("run", "--conf", "conf/local.yaml", "--set", f"tables.warehouse={warehouse}")
+    command = ["make", "-s", "demo", f"FLAGS=--set tables.warehouse={warehouse}"]
     return {"what": "demo", "run": which, **run_command(command), **tables(warehouse)}
 
 
