@@ -46,6 +46,7 @@ def judged(tables: Tables, config: Config) -> dict[str, str | None]:
     return {row["qa_id"]: row["reason"] for row in judged_questions(tables, config).collect()}
 
 
+@pytest.mark.long
 def test_a_draft_follows_its_text_to_another_id(tables: Tables, config: Config) -> None:
     put(tables, "documents", [document("new-id", TEXT)])
     put(tables, "curation", [kept("new-id", 0.7)])

@@ -296,7 +296,7 @@ def test_a_run_whose_warehouse_was_taken_over_asks_no_further_wave(scratch_table
 @pytest.mark.parametrize(
     ("workers", "count"),
     [
-        pytest.param(2, 600, id="as many as slots"),
+        pytest.param(2, 600, id="as many as slots", marks=pytest.mark.long),
         pytest.param(4, 1600, id="more than slots", marks=pytest.mark.long),
     ],
 )

@@ -33,6 +33,7 @@ def warehouse(spark: SparkSession, tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.long
 def test_a_table_that_other_settings_have_replaced_since_is_made_anew(spark: SparkSession, warehouse: Path) -> None:
     def judge(job: Job) -> Outcome:
         rows = [("one", True, job.config.run.seed / 10)]

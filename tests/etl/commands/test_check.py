@@ -19,6 +19,7 @@ def checked(capsys: pytest.CaptureFixture[str], *sets: str) -> tuple[int, list[s
     return code, capsys.readouterr().out.splitlines()
 
 
+@pytest.mark.long
 def test_a_good_setup_is_ok_on_every_line(
     spark: SparkSession, teacher: Teacher, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

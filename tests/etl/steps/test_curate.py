@@ -85,7 +85,12 @@ def test_what_stands_for_a_duplicate_is_kept_however_long_the_chain(spark: Spark
 
 
 @pytest.mark.parametrize(
-    ("policy", "kinds", "clean"), [("redact", True, True), ("flag", True, False), ("off", False, False)]
+    ("policy", "kinds", "clean"),
+    [
+        pytest.param("redact", True, True, marks=pytest.mark.long),
+        ("flag", True, False),
+        pytest.param("off", False, False, marks=pytest.mark.long),
+    ],
 )
 def test_personal_data_by_policy(spark: SparkSession, tmp_path: Path, policy: str, kinds: bool, clean: bool) -> None:
     text = f"{passages()[0]} Write to lin.okafor@example.org or call +1 202-555-0143 for a copy of the text."

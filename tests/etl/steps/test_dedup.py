@@ -165,6 +165,7 @@ def test_a_changed_text_is_compared_by_its_own_vector(spark: SparkSession, tmp_p
     assert other.any()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("count", [0, 1])
 def test_too_few_rows_to_compare_remove_nothing(spark: SparkSession, tmp_path: Path, count: int) -> None:
     job = job_for(spark, make_config(tmp_path / "w"))

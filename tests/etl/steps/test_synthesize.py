@@ -40,7 +40,10 @@ def drawn(
     return sorted((row["item_id"], row["grade"], row["sample"]) for row in draw_seeds(job).collect())
 
 
-@pytest.mark.parametrize(("target", "requests"), [(200, 1), (201, 2), (100_000, 15)])
+@pytest.mark.parametrize(
+    ("target", "requests"),
+    [pytest.param(200, 1, marks=pytest.mark.long), (201, 2), pytest.param(100_000, 15, marks=pytest.mark.long)],
+)
 def test_a_cell_draws_as_many_requests_as_its_tokens_need(
     spark: SparkSession, tmp_path: Path, target: int, requests: int
 ) -> None:
