@@ -161,8 +161,8 @@ def test_a_segment_that_is_committed_twice_changes_nothing(
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copy(tmp_path / segment.name, segment)
     assert ledger(tables, teacher).recover() == 0
-    shutil.copy(tmp_path / segment.name, segment)
     write_segment(str(folder), [call("twice-2")])
+    shutil.copy(tmp_path / segment.name, segment)
     assert ledger(tables, teacher).recover() == 1
     assert len(get(tables, "llm_calls", "request_id")) == 3
 
