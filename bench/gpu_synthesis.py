@@ -53,9 +53,9 @@ def requests(model: str, count: int, turn: int) -> list[dict[str, Any]]:
     from udfs.requests import Asking, add_requests
 
     lines = (ROOT / "samples/corpus/science/science.jsonl").read_text("utf-8").splitlines()
-    texts = [json.loads(line)["body"][:TEXT] for line in lines if line.startswith("{") and '"body"' in line][
-        : count // 3
-    ]
+    # One record of the file is cut on purpose.
+    whole = [line for line in lines if '"body"' in line and line.endswith("}")]
+    texts = [json.loads(line)["body"][:TEXT] for line in whole][: count // 3]
     params = {"max_tokens": ANSWER, "temperature": 0.0}
     pair = {"question": "What does the passage say?", "answer": "It says what stands in it."}
     made: list[dict[str, Any]] = []
