@@ -79,7 +79,7 @@ def bare(kind: str, device: str, batch: int, turns: list[list[dict[str, Any]]], 
     engine = load_engine(EngineSpec(kind, device=device, batch_size=batch))
     for rows in turns:
         go.recv()
-        asked = [request_of(row) for row in rows]
+        asked = [request_of({**row, "attempt": 0}) for row in rows]
         started = time.monotonic()
         results = engine.complete(asked)
         out.send((time.monotonic() - started, sum(result.completion_tokens for result in results)))
@@ -122,6 +122,8 @@ def measure(args: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
     (out, sent), (heard, go) = spawn.Pipe(False), spawn.Pipe(False)
     process = spawn.Process(target=bare, args=(args.engine, args.device, args.batch, turns, sent, heard), daemon=True)
     process.start()
+    # Else the end of that process would not be heard here.
+    sent.close()
     ledger = ByLedger(folder / "warehouse", args.engine, args.device, args.batch)
     rows = []
     for turn, asked in enumerate(turns):
