@@ -247,7 +247,9 @@ class VerifyConfig(Section):
 class EmbedConfig(Section):
     model: str
     device: str = Field(pattern=r"^(auto|cpu|mps|xpu(:\d+)?|cuda(:\d+)?)$")
-    batch_size: int = Field(gt=0)
+    precision: Literal["auto", "float32", "bfloat16"]
+    windows: Literal["first", "mean"]
+    batch_tokens: int | None = Field(gt=0)
     max_unknown_share: float = Field(ge=0, le=1)
 
 

@@ -274,7 +274,7 @@ TABLES: dict[str, Table] = {
             vector binary little-endian float16, unit length; null with a reason
             dim int numbers in a vector
             unknown_share double share of tokens unknown to the model
-            cut boolean longer than the window
+            cut boolean stands for the beginning of the text alone: longer than the window
             reason string why there is no vector, or why it must not decide alone
         """),
     ),
