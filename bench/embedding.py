@@ -109,7 +109,6 @@ def whole_numbers() -> Callable[[list[str]], Vectors]:
 def compiled() -> Callable[[list[str]], Vectors]:
     """torch.compile for any length."""
     model = fresh()
-    model.loaded.compile(dynamic=True)
     module = model.loaded[0]
     module.model = torch.compile(module.auto_model, dynamic=True)
     return as_worker(model)
