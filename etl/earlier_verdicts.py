@@ -28,24 +28,25 @@ def hashed_documents(tables: Tables) -> DataFrame:
     return tables.read("documents").withColumn("document_hash", F.xxhash64("text_hash", "kind", "lang"))
 
 
-def earlier_verdicts(tables: Tables, documents: DataFrame, judging: str) -> DataFrame:
-    """Returns the rows of `curation` that hold for these documents.
+def earlier_verdicts(tables: Tables, documents: DataFrame, judging: str) -> DataFrame | None:
+    """Returns the rows of `curation` that hold for these documents, written to scratch; None where there are none.
 
     A verdict holds while its document is what it was, for the settings and benchmarks it was given under, and for a duplicate while the document that
     stands for it is there and kept.
     """
     if not tables.exists("curation"):
-        return tables.read("curation")
+        return None
     given = tables.read("curation").where(F.col("judging_id") == judging)
     same = given.join(documents.select("doc_id", "document_hash"), ["doc_id", "document_hash"], "left_semi")
     standing = same.where("kept").selectExpr("doc_id AS kept_id")
     alone = same.where("kept_id IS NULL")
-    return alone.unionByName(same.join(standing, "kept_id", "left_semi"))
+    held = tables.scratch("curate_earlier", alone.unionByName(same.join(standing, "kept_id", "left_semi")))
+    return None if held.isEmpty() else held
 
 
-def unjudged(tables: Tables, documents: DataFrame, earlier: DataFrame) -> DataFrame:
+def unjudged(tables: Tables, documents: DataFrame, earlier: DataFrame | None) -> DataFrame:
     """Returns the documents without an earlier verdict."""
-    if earlier.isEmpty():
+    if earlier is None:
         return documents
     # Ids alone are compared; where few are new, no text of an old document is moved.
     new = documents.select("doc_id").join(earlier.select("doc_id"), "doc_id", "left_anti")

@@ -99,29 +99,56 @@ def _all_removed(equal: DataFrame, removed: DataFrame) -> DataFrame:
     )
 
 
-def _in_rounds(search: Search, live: DataFrame) -> Found:
-    scratch, priority = search.tables.scratch, live.select("item_id", "priority")
-    placed = scratch("near_buckets_0", _placed(_buckets(live)))
-    large = placed.where(F.col("size") > BOUNDS[0].rows).withColumn("priority", F.col("place")).drop("place", "size")
-    removed = search.tables.spark.createDataFrame([], "item_id string, kept_id string, cosine double")
-    edges: list[DataFrame] = []
-    compared = came_back = uncompared = 0
-    for number in range(LAST_ROUND):
+@dataclass
+class _Rounds:
+    """What the rounds have come to. `large` are the rows of the buckets that were over the bound in the first one."""
+
+    search: Search
+    priority: DataFrame
+    large: DataFrame
+    removed: DataFrame
+    edges: list[DataFrame] = field(default_factory=list)
+    compared: int = 0
+    uncompared: int = 0
+    came_back: int = 0
+
+    def add(self, number: int, placed: DataFrame) -> None:
+        """Compares what the bounds of a round allow in its buckets, and judges again by all edges so far."""
         bounds = BOUNDS[min(number, len(BOUNDS) - 1)]
+        self.uncompared, self.came_back = _uncompared(placed, bounds), 0
+        new, pairs = _compared(self.search, placed, bounds, number)
+        self.compared += pairs
+        if new is None:
+            return
+        self.edges.append(new)
+        before = self.removed
+        survived = _survived(self.search, self.edges, self.priority)
+        self.removed = self.search.tables.scratch(f"near_removed_{number}", survived)
+        self.came_back = _came_back(before, self.removed, self.large) if number else 0
+
+    def still_kept(self) -> DataFrame:
+        """The rows of the large buckets that are kept as things stand."""
+        return self.large.join(self.removed.select("item_id"), "item_id", "left_anti")
+
+    def found(self, rounds: int) -> Found:
+        """The rows that are removed in the end, and the figures."""
+        counted = {"rounds": rounds, "compared_pairs": self.compared, "uncompared_pairs": self.uncompared}
+        counted["came_back"] = self.came_back
+        return Found(self.removed, {f"near_{name}": float(value) for name, value in counted.items()})
+
+
+def _in_rounds(search: Search, live: DataFrame) -> Found:
+    placed = search.tables.scratch("near_buckets_0", _placed(_buckets(live)))
+    large = placed.where(F.col("size") > BOUNDS[0].rows).withColumn("priority", F.col("place")).drop("place", "size")
+    nothing = search.tables.spark.createDataFrame([], "item_id string, kept_id string, cosine double")
+    rounds = _Rounds(search, live.select("item_id", "priority"), large, nothing)
+    for number in range(LAST_ROUND):
         if number:
-            kept = large.join(removed.select("item_id"), "item_id", "left_anti")
-            placed = scratch(f"near_buckets_{number}", _placed(kept))
-        new, pairs = _compared(search, placed, bounds, number)
-        compared += pairs
-        if new is not None:
-            edges.append(new)
-            before, removed = removed, scratch(f"near_removed_{number}", _survived(search, edges, priority))
-        came_back = _came_back(before, removed, large) if new is not None and number else 0
-        uncompared = _uncompared(placed, bounds)
-        if not came_back and not uncompared:
+            placed = search.tables.scratch(f"near_buckets_{number}", _placed(rounds.still_kept()))
+        rounds.add(number, placed)
+        if not rounds.uncompared and not rounds.came_back:
             break
-    figures = {"rounds": number + 1, "compared_pairs": compared, "uncompared_pairs": uncompared, "came_back": came_back}
-    return Found(removed, {f"near_{name}": float(value) for name, value in figures.items()})
+    return rounds.found(number + 1)
 
 
 def _buckets(live: DataFrame) -> DataFrame:

@@ -33,7 +33,7 @@ def run(job: Job) -> Outcome:
     """Judges the documents that have no verdict of these settings yet, and writes the verdicts on all."""
     tables, settings, judging = job.tables, curation_settings(job.config.curate), judging_id(job)
     documents = hashed_documents(tables)
-    earlier = tables.scratch("curate_earlier", earlier_verdicts(tables, documents, judging))
+    earlier = earlier_verdicts(tables, documents, judging)
     new = unjudged(tables, documents, earlier)
     known = tables.scratch("curate_features", _features(new, settings))
     job.say("looking for benchmark items, exact and near duplicates")
@@ -41,8 +41,8 @@ def run(job: Job) -> Outcome:
     verdicts = tables.scratch("curate_verdicts", _exact(_numbered(marked, earlier)))
     judged, compared = _near(job, verdicts, settings.minhash)
     written = judged.withColumn("bands", F.when(F.col("kept"), F.col("bands"))).drop("old")
-    every = written.withColumn("judging_id", F.lit(judging)).unionByName(earlier.where("NOT kept"))
-    rows = tables.overwrite("curation", every)
+    every = written.withColumn("judging_id", F.lit(judging))
+    rows = tables.overwrite("curation", every if earlier is None else every.unionByName(earlier.where("NOT kept")))
     return _outcome(job, rows, {"unread_benchmark_records": float(unread)} | compared)
 
 
@@ -90,13 +90,14 @@ def _keep_unread(job: Job, items: DataFrame) -> int:
     return n
 
 
-def _numbered(marked: DataFrame, earlier: DataFrame) -> DataFrame:
+def _numbered(marked: DataFrame, earlier: DataFrame | None) -> DataFrame:
     """Puts the new rows beside the kept ones of earlier judgings, and gives them the next number."""
-    last = earlier.agg(F.max("judged")).first()
-    number = 1 + last[0] if last and last[0] is not None else 0
+    last = earlier.agg(F.max("judged")).first() if earlier is not None else None
+    number = 1 + last[0] if last else 0
     new = marked.withColumns({"benchmark": F.get("benchmarks", F.lit(0)), "judged": F.lit(number), "old": F.lit(False)})
-    kept = earlier.where("kept").withColumn("old", F.lit(True))
-    return new.unionByName(kept.select(*new.columns))
+    if earlier is None:
+        return new
+    return new.unionByName(earlier.where("kept").withColumn("old", F.lit(True)).select(*new.columns))
 
 
 def _exact(verdicts: DataFrame) -> DataFrame:
