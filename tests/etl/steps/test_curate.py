@@ -125,7 +125,7 @@ def test_benchmark_items_are_found_inside_passages_and_as_whole_short_questions(
         pair("asks", "what is the capital of  FRANCE?", "It is Paris, which lies on the Seine in the north."),
         pair("fine", "What is the capital of Peru?", "It is Lima, which lies on the coast in the middle."),
     ]
-    against.append(source("bench:other", benchmark, format="jsonl", fields=BENCH_FIELDS))
+    against.append(source("bench:too", benchmark, format="jsonl", fields=BENCH_FIELDS))
     against.append(source("unrelated", unrelated, format="jsonl", fields=BENCH_FIELDS))
     judged, outcome = judge(spark, tmp_path, rows, decontaminate={"against": against})
     assert {name: row["benchmark"] for name, row in judged.items() if not row["kept"]} == {
@@ -133,13 +133,13 @@ def test_benchmark_items_are_found_inside_passages_and_as_whole_short_questions(
         "asks": "bench:short",
     }
     assert {judged[name]["reason"] for name in ("holds", "asks")} == {"contaminated_v1"}
-    assert judged["holds"]["benchmarks"] == ["bench:long", "bench:other:long"]
+    assert judged["holds"]["benchmarks"] == ["bench:long", "bench:too:long"]
     counted = {name: value for name, value in outcome.figures.items() if name.startswith("benchmark_")}
     assert counted == {
         "benchmark_rows.bench": 2,
         "benchmark_items.bench": 2,
-        "benchmark_rows.bench:other": 2,
-        "benchmark_items.bench:other": 2,
+        "benchmark_rows.bench:too": 2,
+        "benchmark_items.bench:too": 2,
         "benchmark_rows.unrelated": 0,
         "benchmark_items.unrelated": 0,
     }
@@ -182,8 +182,8 @@ def verdicts(job: Job) -> dict[str, Row]:
 
 def looked_at(job: Job) -> set[str]:
     """The documents whose texts the last judging has read."""
-    features = job.spark.read.parquet(f"{job.tables.files}/scratch/curate_features")
-    return {row["doc_id"] for row in features.select("doc_id").collect()}
+    features = job.spark.read.schema("doc_id string").parquet(f"{job.tables.files}/scratch/curate_features")
+    return {row["doc_id"] for row in features.collect()}
 
 
 def test_later_documents_are_judged_against_those_that_were_kept_and_nothing_is_judged_twice(
