@@ -87,12 +87,20 @@ TABLES: dict[str, Table] = {
             kept_id string for a duplicate: the document that stands for it
             quality double 0 to 1
             similarity double true Jaccard with kept_id
-            benchmark string for contamination: the benchmark and its item
+            benchmark string for contamination: the first of benchmarks
+            benchmarks array<string> for contamination: the items that share an n-gram with it, as NAME:item, at most 100
             personal_data array<string> kinds of personal data found
             clean_text string the text with personal data replaced, where there was any
             clean_question string likewise, of a qa seed
             clean_answer string likewise, of a qa seed
             rules map<string,double> value of each rule
+            judging_id string hash of the settings and benchmarks of the verdict
+            judged int number of the judging that gave the verdict: documents judged earlier outrank later ones
+            document_hash bigint hash of what was judged
+            normal_hash string hash of the normalised text: equal for exact duplicates
+            shingle_hash string hash of the set of shingles: equal where the true Jaccard is 1
+            n_shingles int size of that set
+            bands array<bigint> of a kept document: MinHash bands, by which it meets near-duplicates
         """),
     ),
     "annotations": Table(

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from etl.report.figures import (
+    Benchmark,
     CallError,
     Calls,
     CellMap,
@@ -80,6 +81,7 @@ def figures(**changes: Any) -> Figures:
         call_errors=(CallError("refine", "HTTP 500", 1),),
         steps=(StepRun("curate", 1, "done", 90, 80, {"too_short_v1": 10}, 2.5, None),),
         unreadable=(Unreadable("vector", "passages", "unknown_tokens", 20, 80),),
+        benchmarks=(Benchmark("some exam", "ngram", 17, 6),),
         sample=tuple(question(i) for i in range(50)),
         names={"science": "Science", "law": "Law"},
     )  # fmt: skip
