@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from etl.tables import Tables
 from udfs.survivors import greedy_survivors
@@ -13,14 +17,27 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 
+@dataclass(frozen=True)
+class Removed:
+    """The removed rows, each with the kept one that stands for it (item_id, kept_id, cosine), and the rounds of joins that it took."""
+
+    rows: DataFrame
+    rounds: int
+
+
 def removed_rows(tables: Tables, edges: DataFrame, priority: DataFrame, max_driver_edges: int) -> DataFrame:
-    """Returns the removed rows, each with its most similar kept row: item_id, kept_id, cosine.
+    """Returns what `greedy` removes."""
+    return greedy(tables, edges, priority, max_driver_edges).rows
+
+
+def greedy(tables: Tables, edges: DataFrame, priority: DataFrame, max_driver_edges: int) -> Removed:
+    """Removes each row that has an edge with a kept row of better priority, and names its most similar kept row.
 
     `edges` has a_id, b_id, cosine (each pair once); `priority` has item_id and `priority` (any orderable column, the smaller the better, ties by id).
-    A row is kept unless a kept row of better priority has an edge with it. Rounds of joins go on until at most `max_driver_edges` edges are live;
-    the rest is finished in one process. The answer is that of the sequential greedy rule.
+    Rounds of joins go on until at most `max_driver_edges` edges are live; the rest is finished in one process. The answer is that of the sequential
+    greedy rule.
     """
-    directed = tables.scratch("survivor_edges", _directed(edges, priority))
+    directed = tables.scratch("survivor_edges", directed_edges(edges, priority))
     removed = tables.scratch("survivor_removed_0", directed.selectExpr("worse AS item_id").limit(0))
     live, rounds = directed, 0
     while live.count() > max_driver_edges:
@@ -29,10 +46,10 @@ def removed_rows(tables: Tables, edges: DataFrame, priority: DataFrame, max_driv
         removed = removed.unionByName(losers)
         live = tables.scratch(f"survivor_live_{rounds}", _still_live(live, losers))
     removed = removed.unionByName(_finish(tables, live))
-    return _with_kept(directed, removed.distinct())
+    return Removed(_with_kept(directed, removed.distinct()), rounds)
 
 
-def _directed(edges: DataFrame, priority: DataFrame) -> DataFrame:
+def directed_edges(edges: DataFrame, priority: DataFrame) -> DataFrame:
     from pyspark.sql import functions as F
 
     def rank(side: str) -> Any:
@@ -62,15 +79,19 @@ def _still_live(live: DataFrame, losers: DataFrame) -> DataFrame:
 
 
 def _finish(tables: Tables, live: DataFrame) -> DataFrame:
-    rows = live.collect()
-    rank_of = {r[f"{side}_rank"]["item_id"]: r[f"{side}_rank"] for r in rows for side in ("better", "worse")}
-    ids = sorted(rank_of, key=lambda item: (rank_of[item]["priority"], item))
-    number = {item: i for i, item in enumerate(ids)}
-    a = np.array([number[r["better"]] for r in rows], dtype=np.int64)
-    b = np.array([number[r["worse"]] for r in rows], dtype=np.int64)
+    ids, a, b = numbered(live)
     kept_of = greedy_survivors(a, b, np.arange(len(ids)), len(ids))
-    gone = [(ids[i],) for i in np.flatnonzero(kept_of != np.arange(len(ids)))]
-    return tables.spark.createDataFrame(gone, "item_id string")
+    gone = ids.take(pa.array(np.flatnonzero(kept_of != np.arange(len(ids)))))
+    return tables.spark.createDataFrame(pa.table({"item_id": gone}))
+
+
+def numbered(directed: DataFrame) -> tuple[pa.Array, NDArray[np.int64], NDArray[np.int64]]:
+    """Collects edges (better, worse, with their ranks) as numbers: the ids from the best rank to the worst, and the places of both ends in them."""
+    nodes = directed.selectExpr("better AS id", "better_rank AS rank").union(directed.selectExpr("worse", "worse_rank"))
+    ids = nodes.distinct().orderBy("rank").select("id").toArrow().column("id").combine_chunks()
+    ends = directed.select("better", "worse").toArrow()
+    a, b = (pc.index_in(ends.column(name), ids).to_numpy().astype(np.int64) for name in ("better", "worse"))
+    return ids, a, b
 
 
 def _with_kept(directed: DataFrame, removed: DataFrame) -> DataFrame:
