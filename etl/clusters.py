@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import reduce
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -17,7 +17,7 @@ from pyspark.sql import functions as F
 
 from etl.step import Job
 from etl.tables import Tables
-from udfs.cells import CellSearch
+from udfs.cells import Cells, CellSearch
 from udfs.clustering import cluster_count
 from udfs.comparison import EDGES_DDL, compared, unsound
 from udfs.embedding import half_rows
@@ -119,7 +119,7 @@ def _identical(tables: Tables, rows: DataFrame, bad: DataFrame) -> DataFrame:
     return others.select("item_id", F.lit(None).cast("string").alias("reason"), "same_id")
 
 
-def packing_for(job: Job, surveyed: Survey, cells: Any) -> Packing:
+def packing_for(job: Job, surveyed: Survey, cells: Cells) -> Packing:
     """Plans the tasks: cells that are too large for one are cut into blocks, by their sizes in the sample."""
     config = job.config.dedup
     plain = Packing(cells, config.probes, config.threshold)

@@ -237,12 +237,12 @@ def test_a_higher_threshold_takes_the_pairs_over_and_gives_what_comparing_gives(
     job = job_for(spark, make_config(tmp_path / "w", dedup=SAME_SETTINGS))
     add(job, ids, vectors, quality)
     lower = the_step("dedup").run(job)
-    config = make_config(tmp_path / "w", dedup={**SAME_SETTINGS, "threshold": 0.95})
+    config = make_config(tmp_path / "w", dedup={**SAME_SETTINGS, "threshold": 0.92})
     said: list[str] = []
     higher = the_step("dedup").run(replace(job, config=config, say=said.append))
     assert [line for line in said if "taken over" in line]
     assert 0 < higher.dropped["semantic_duplicate"] < lower.dropped["semantic_duplicate"]
-    fresh = job_for(spark, make_config(tmp_path / "fresh", dedup={**SAME_SETTINGS, "threshold": 0.95}))
+    fresh = job_for(spark, make_config(tmp_path / "fresh", dedup={**SAME_SETTINGS, "threshold": 0.92}))
     fresh.tables.append("centroids", job.tables.read("centroids").withColumn("settings", F.lit("others")))
     add(fresh, ids, vectors, quality)
     compared = the_step("dedup").run(fresh)
