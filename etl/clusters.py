@@ -16,7 +16,6 @@ from pyspark.sql import Window
 from pyspark.sql import functions as F
 
 from etl.step import Job
-from etl.tables import Tables
 from udfs.cells import Cells, CellSearch
 from udfs.clustering import cluster_count
 from udfs.comparison import EDGES_DDL, compared, unsound
@@ -70,7 +69,7 @@ def survey(job: Job, rows: DataFrame) -> Survey:
     dim = max(1, max(dims, key=lambda one: (dims[one], -one), default=1))
     seen = job.tables.scratch("dedup_survey", _looked_through(rows, dim, _sample_share(job, n, dim)))
     bad = seen.where("reason IS NOT NULL").select("item_id", "reason", F.lit(None).cast("string").alias("same_id"))
-    left_out = job.tables.scratch("dedup_left_out", bad.unionByName(_identical(job.tables, rows, bad)))
+    left_out = job.tables.scratch("dedup_left_out", bad.unionByName(_identical(rows, bad)))
     said = F.coalesce("reason", F.lit("identical")).alias("said")
     reasons = {row["said"]: row["count"] for row in left_out.groupBy(said).count().collect()}
     drawn = without(seen.where("drawn AND reason IS NULL"), left_out, reasons).select("h", "item_id", "side", "vector")
@@ -108,10 +107,9 @@ def _looked_through(rows: DataFrame, dim: int, share: float) -> DataFrame:
     return rows.select("item_id", "side", h, "vector").mapInArrow(look, SURVEY_DDL)
 
 
-def _identical(tables: Tables, rows: DataFrame, bad: DataFrame) -> DataFrame:
+def _identical(rows: DataFrame, bad: DataFrame) -> DataFrame:
     """The rows whose vector another row of their side has too, bit by bit, with the best of these. Old rows are never the others."""
-    twice = rows.groupBy("side", "vector_hash").count().where("count > 1").select("side", "vector_hash")
-    suspects = tables.scratch("dedup_same_hash", twice)
+    suspects = rows.groupBy("side", "vector_hash").count().where("count > 1").select("side", "vector_hash")
     like = rows.join(suspects, ["side", "vector_hash"], "left_semi").join(bad, "item_id", "left_anti")
     best = Window.partitionBy("side", "vector").orderBy(F.col("old").desc(), "priority", "item_id")
     first = like.select("item_id", "old", F.first("item_id").over(best).alias("same_id"))

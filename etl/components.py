@@ -33,7 +33,7 @@ def components(tables: Tables, edges: DataFrame, priority: DataFrame, max_driver
         stars = made
         if settled:
             return Removed(_named(stars, directed), rounds)
-    return Removed(_named(_finish(tables, stars), directed), rounds)
+    return Removed(_named(_finish(stars), directed), rounds)
 
 
 def _ends(directed: DataFrame) -> DataFrame:
@@ -68,12 +68,12 @@ def _as_edges(rows: DataFrame) -> DataFrame:
     return rows.where("best < other").selectExpr(*ends).distinct()
 
 
-def _finish(tables: Tables, stars: DataFrame) -> DataFrame:
-    ids, a, b = numbered(stars)
+def _finish(stars: DataFrame) -> DataFrame:
+    ids, a, b, _ = numbered(stars.selectExpr("*", "0.0D AS cosine"))
     best = components_of(a, b, np.arange(len(ids)), len(ids))
     other = np.flatnonzero(best != np.arange(len(ids)))
     pairs = pa.table({"better": ids.take(pa.array(best[other])), "worse": ids.take(pa.array(other))})
-    return tables.spark.createDataFrame(pairs)
+    return stars.sparkSession.createDataFrame(pairs)
 
 
 def _named(stars: DataFrame, directed: DataFrame) -> DataFrame:

@@ -52,8 +52,10 @@ def promises(edges: DataFrame, removed: DataFrame) -> dict[str, float]:
     """Counts what must not be: `orphans`, removed rows whose kept row is removed too, and `kept_pairs`, compared pairs at or over the threshold of
     which both rows stay. `removed` comes from `scratch`."""
     gone = removed.select("item_id")
-    orphans = removed.join(gone.withColumnRenamed("item_id", "kept_id"), "kept_id", "left_semi").count()
+    orphans = removed.join(gone.withColumnRenamed("item_id", "kept_id"), "kept_id", "left_semi")
     both = edges
     for side in ("a_id", "b_id"):
         both = both.join(gone.withColumnRenamed("item_id", side), side, "left_anti")
-    return {"orphans": float(orphans), "kept_pairs": float(both.count())}
+    broken = orphans.selectExpr("'orphans' AS what").unionByName(both.selectExpr("'kept_pairs' AS what"))
+    counts = {row["what"]: float(row["count"]) for row in broken.groupBy("what").count().collect()}
+    return {"orphans": 0.0, "kept_pairs": 0.0} | counts

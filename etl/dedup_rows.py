@@ -21,14 +21,13 @@ if TYPE_CHECKING:
 
 def one_of_each(tables: Tables, rows: DataFrame) -> DataFrame:
     """Gives all rows of an item but the first the reason `duplicate_id`. First is one without a reason; then the text and the other columns decide."""
-    twice = rows.groupBy("item_id").count().where("count > 1")
-    if twice.isEmpty():
+    # Most often there are none: ids alone are cheap to look through, texts are not.
+    if rows.groupBy("item_id").count().where("count > 1").isEmpty():
         return rows
     others = sorted(set(rows.columns) - {"item_id", "reason"})
     mine = Window.partitionBy("item_id").orderBy(F.col("reason").isNotNull(), *others, "reason")
-    numbered = rows.withColumn("_n", F.row_number().over(mine))
-    reason = F.when(F.col("_n") > 1, F.lit("duplicate_id")).otherwise(F.col("reason"))
-    return tables.scratch("dedup_one_of_each", numbered.withColumn("reason", reason).drop("_n"))
+    reason = F.when(F.row_number().over(mine) > 1, F.lit("duplicate_id")).otherwise(F.col("reason"))
+    return tables.scratch("dedup_one_of_each", rows.withColumn("reason", reason))
 
 
 def described(tables: Tables, config: Config, rows: DataFrame) -> DataFrame:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import reduce
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -38,15 +39,17 @@ def greedy(tables: Tables, edges: DataFrame, priority: DataFrame, max_driver_edg
     greedy rule.
     """
     directed = tables.scratch("survivor_edges", directed_edges(edges, priority))
-    removed = tables.scratch("survivor_removed_0", directed.selectExpr("worse AS item_id").limit(0))
-    live, rounds = directed, 0
-    while live.count() > max_driver_edges:
+    left = directed.count()
+    if left <= max_driver_edges:
+        return Removed(_at_once(directed), 0)
+    removed, live, rounds = [], directed, 0
+    while left > max_driver_edges:
         rounds += 1
-        losers = tables.scratch(f"survivor_losers_{rounds}", _losers(live))
-        removed = removed.unionByName(losers)
-        live = tables.scratch(f"survivor_live_{rounds}", _still_live(live, losers))
-    removed = removed.unionByName(_finish(tables, live))
-    return Removed(_with_kept(directed, removed.distinct()), rounds)
+        removed.append(tables.scratch(f"survivor_losers_{rounds}", _losers(live)))
+        live = tables.scratch(f"survivor_live_{rounds}", _still_live(live, removed[-1]))
+        left = live.count()
+    every = reduce(lambda a, b: a.unionByName(b), [*removed, _at_once(live).select("item_id")])
+    return Removed(tables.scratch("survivor_removed", _with_kept(directed, every.distinct())), rounds)
 
 
 def directed_edges(edges: DataFrame, priority: DataFrame) -> DataFrame:
@@ -78,20 +81,23 @@ def _still_live(live: DataFrame, losers: DataFrame) -> DataFrame:
     return open_edges.join(losers.withColumnRenamed("item_id", "better"), "better", "left_anti")
 
 
-def _finish(tables: Tables, live: DataFrame) -> DataFrame:
-    ids, a, b = numbered(live)
-    kept_of = greedy_survivors(a, b, np.arange(len(ids)), len(ids))
-    gone = ids.take(pa.array(np.flatnonzero(kept_of != np.arange(len(ids)))))
-    return tables.spark.createDataFrame(pa.table({"item_id": gone}))
+def _at_once(live: DataFrame) -> DataFrame:
+    """The answer of one process: item_id, kept_id, cosine."""
+    ids, a, b, cosine = numbered(live.select("better", "worse", "better_rank", "worse_rank", "cosine"))
+    kept_of = greedy_survivors(a, b, np.arange(len(ids)), len(ids), cosine)
+    to_kept = kept_of[b] == a
+    gone = {"item_id": ids.take(pa.array(b[to_kept])), "kept_id": ids.take(pa.array(a[to_kept]))}
+    return live.sparkSession.createDataFrame(pa.table({**gone, "cosine": cosine[to_kept]}))
 
 
-def numbered(directed: DataFrame) -> tuple[pa.Array, NDArray[np.int64], NDArray[np.int64]]:
-    """Collects edges (better, worse, with their ranks) as numbers: the ids from the best rank to the worst, and the places of both ends in them."""
+def numbered(directed: DataFrame) -> tuple[pa.Array, NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+    """Collects edges (better, worse, with their ranks, cosine) as numbers: the ids from the best rank to the worst, the places of both ends in them,
+    and the cosines."""
     nodes = directed.selectExpr("better AS id", "better_rank AS rank").union(directed.selectExpr("worse", "worse_rank"))
     ids = nodes.distinct().orderBy("rank").select("id").toArrow().column("id").combine_chunks()
-    ends = directed.select("better", "worse").toArrow()
+    ends = directed.select("better", "worse", "cosine").toArrow()
     a, b = (pc.index_in(ends.column(name), ids).to_numpy().astype(np.int64) for name in ("better", "worse"))
-    return ids, a, b
+    return ids, a, b, ends.column("cosine").to_numpy()
 
 
 def _with_kept(directed: DataFrame, removed: DataFrame) -> DataFrame:

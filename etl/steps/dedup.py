@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 
+# The fate of a row that has no reason to be out.
+IN = "compared"
+
+
 @dataclass(frozen=True)
 class Scope:
     """What one dedup run compares, and the name under which later steps find it.
@@ -56,16 +60,15 @@ def run(job: Job, scope: Scope) -> Outcome:
     semantic, more = _survivors(job, edges, readable, rows, this)
     same = surveyed.left_out.where("same_id IS NOT NULL")
     removed = tables.scratch("dedup_removed", all_removed(semantic, same, rows, before))
-    said = {"dedup_id": F.lit(this.dedup_id), "threshold": F.lit(this.threshold)}
-    tables.append_new("duplicates", removed.withColumns(said))
-    _remember(job, rows, surveyed, this)
+    _append_once(job, "duplicates", removed.withColumn("threshold", F.lit(this.threshold)), this)
+    _append_once(job, "compared", _first_seen(rows, surveyed), this)
     figures |= more | promises(edges, removed) | recall(job, readable, edges) | _left_out(rows, surveyed)
-    dropped = count_reasons(every) | count_reasons(
-        removed.withColumn("reason", F.concat("method", F.lit("_duplicate")))
-    )
-    total = every.count()
+    fates = count_reasons(every.withColumn("fate", F.coalesce("reason", F.lit(IN))), "fate")
+    gone = count_reasons(removed.withColumn("reason", F.concat("method", F.lit("_duplicate"))))
+    dropped = {reason: n for reason, n in fates.items() if reason != IN} | gone
+    total = sum(fates.values())
     outcome = Outcome(total, total - sum(dropped.values()), dropped, figures, {scope.id_name: this.dedup_id})
-    record(tables, replace(this, removed=removed.count(), edges=int(figures["edges"])), outcome)
+    record(tables, replace(this, removed=sum(gone.values()), edges=int(figures["edges"])), outcome)
     return outcome
 
 
@@ -92,14 +95,15 @@ def _edges(job: Job, rows: DataFrame, surveyed: Survey, this: DedupRun) -> tuple
     """Compares, or takes over, the pairs at or over the threshold; returns them as stored, the run with its centroids, and figures."""
     mine = F.col("dedup_id") == this.dedup_id
     figures = {"compared_rows": float(surveyed.n)}
+    count = job.tables.read("edges").where(mine).count()
     # They are written in one commit: where some are there, all are.
-    if job.tables.read("edges").where(mine).isEmpty():
+    if count == 0:
         found, this, more = _found(job, rows, surveyed, this)
         figures |= more
         if found:
-            job.tables.append("edges", union(found).withColumn("dedup_id", F.lit(this.dedup_id)))
+            count = job.tables.append("edges", union(found).withColumn("dedup_id", F.lit(this.dedup_id)))
     edges = job.tables.read("edges").where(mine).select("a_id", "b_id", "cosine")
-    return edges, this, figures | {"edges": float(edges.count())}
+    return edges, this, figures | {"edges": float(count)}
 
 
 def _found(
@@ -143,17 +147,20 @@ def _survivors(
     new = removed.rows
     if this.parent_id is not None:
         new = new.join(rows.where("old").select("item_id"), "item_id", "left_anti")
-    return job.tables.scratch("dedup_semantic", new), {"survivor_rounds": float(removed.rounds)}
+    return new, {"survivor_rounds": float(removed.rounds)}
 
 
-def _remember(job: Job, rows: DataFrame, surveyed: Survey, this: DedupRun) -> None:
-    """Writes down which rows this run was the first to look at."""
-    if not job.tables.read("compared").where(F.col("dedup_id") == this.dedup_id).isEmpty():
-        return
+def _append_once(job: Job, table: str, rows: DataFrame, this: DedupRun) -> None:
+    """Appends what the run has made, in one commit; a run that was killed after it has done so."""
+    if job.tables.read(table).where(F.col("dedup_id") == this.dedup_id).isEmpty():
+        job.tables.append(table, rows.withColumn("dedup_id", F.lit(this.dedup_id)))
+
+
+def _first_seen(rows: DataFrame, surveyed: Survey) -> DataFrame:
+    """The rows that no run before this one has looked at."""
     bad = surveyed.left_out.where("reason IS NOT NULL").select("item_id", "reason")
     new = rows.where("NOT old").select("item_id", "row_hash", "unreadable").join(bad, "item_id", "left")
-    told = new.select("item_id", "row_hash", F.coalesce("unreadable", "reason").alias("reason"))
-    job.tables.append("compared", told.withColumn("dedup_id", F.lit(this.dedup_id)))
+    return new.select("item_id", "row_hash", F.coalesce("unreadable", "reason").alias("reason"))
 
 
 def _left_out(rows: DataFrame, surveyed: Survey) -> dict[str, float]:
