@@ -19,11 +19,15 @@ Pairs = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]
 MARGIN = 1e-4
 # Values cast to float64 at a time: 16 MiB a copy.
 _EXACT_VALUES = 1 << 21
+# Rows multiplied in float64 at a time: what a core's cache holds.
+_DOT_ROWS = 128
 # Rows and columns of a block of scores: 2 MiB of float32, which a core's cache holds.
 BLOCK = 256
 _COLUMNS = 2048
-# Squared lengths that float32 holds without loss.
-_SAFE = (1e-20, 1e20)
+# Squared lengths of vectors that float32 scales well: outside, float64 looks again.
+_SAFE = (1e-20, 4e9)
+# The bits of a half float, moved to where a float32 has them, are its value / 2**112.
+_HALF_BITS, _HALF_SCALE = np.int32(-0x70000001), np.float32(2.0**112)
 
 
 def pairs_over(left: Vectors, right: Vectors | None, threshold: float, block: int = BLOCK) -> Pairs:
@@ -85,6 +89,7 @@ def alike(
     """
     other = left if right is None else right
     end, width = len(left) if first is None else first, max(block, _COLUMNS)
+    bound = np.float32(threshold - MARGIN)
     room = np.empty(min(block, end) * min(width, len(other)), dtype=np.float32)
     for a in range(0, end, block):
         rows = left.unit[a : min(a + block, end)]
@@ -92,8 +97,12 @@ def alike(
             columns = other.unit[b : b + width]
             scores = room[: len(rows) * len(columns)].reshape(len(rows), len(columns))
             np.matmul(rows, columns.T, out=scores)
-            i, j = np.divmod(np.flatnonzero(scores.ravel() >= np.float32(threshold - MARGIN)), len(columns))
-            i, j = i + a, j + b
+            if right is None and a == b:
+                np.fill_diagonal(scores, -1)
+            # Most rows have nothing alike, and the largest of a row is found faster than all that pass a bound.
+            some = np.flatnonzero(scores.max(axis=1) >= bound)
+            i, j = np.nonzero(scores[some] >= bound)
+            i, j = some[i] + a, j + b
             if right is None:
                 i, j = i[i < j], j[i < j]
             yield from _decided(left.values, other.values, (i, j), threshold)
@@ -113,8 +122,13 @@ def row_dots(a: Vectors, b: Vectors) -> NDArray[np.float64]:
     The order of addition depends on d alone, so the rows around a row don't change its result.
     """
     # Not a BLAS product, whose order of addition depends on the block, nor einsum, whose loop does.
-    products = np.multiply(a, b, dtype=np.float64, order="C")
-    return np.asarray(products.sum(axis=1))
+    out = np.empty(len(a))
+    one, other = np.empty((2, min(len(a), _DOT_ROWS), a.shape[1]))
+    for at in range(0, len(a), _DOT_ROWS):
+        x, y = one[: len(a) - at], other[: len(a) - at]
+        x[...], y[...] = a[at : at + _DOT_ROWS], b[at : at + _DOT_ROWS]
+        np.multiply(x, y, out=x).sum(axis=1, out=out[at : at + _DOT_ROWS])
+    return out
 
 
 def paired_dots(a: Vectors, b: Vectors, i: NDArray[np.int64], j: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -135,7 +149,7 @@ def unit_rows(vectors: Vectors, name: str = "vectors", first_row: int = 0) -> ND
     """
     if vectors.ndim != 2:
         raise ValueError(f"{name} must have two dimensions (rows, columns), not {vectors.ndim}.")
-    unit = vectors.astype(np.float32)
+    unit = _float32(vectors)
     squares = np.einsum("ij,ij->i", unit, unit)
     # Written so that NaN is odd.
     odd = np.flatnonzero(~((squares > _SAFE[0]) & (squares < _SAFE[1])))
@@ -151,6 +165,20 @@ def unit_rows(vectors: Vectors, name: str = "vectors", first_row: int = 0) -> ND
             raise ValueError(f"{name}: row {row} {what}. Give such rows a reason and leave them out before comparing.")
         unit[rows] = vectors[rows] / lengths[:, None]
     return unit
+
+
+def _float32(vectors: Vectors) -> NDArray[np.float32]:
+    """Casts to float32; half floats by their bits, several times as fast as numpy. NaN and infinity of these come out as 65,536 and more."""
+    if vectors.dtype != np.float16:
+        return vectors.astype(np.float32)
+    bits = np.empty(vectors.shape, dtype=np.int32)
+    for at in range(0, len(vectors), BLOCK):
+        part = bits[at : at + BLOCK]
+        part[...] = vectors[at : at + BLOCK].view(np.int16)
+        np.left_shift(part, 13, out=part)
+        np.bitwise_and(part, _HALF_BITS, out=part)
+        np.multiply(part.view(np.float32), _HALF_SCALE, out=part.view(np.float32))
+    return bits.view(np.float32)
 
 
 def collapse_identical(vectors: Vectors) -> NDArray[np.int64]:
@@ -172,10 +200,23 @@ def collapse_identical(vectors: Vectors) -> NDArray[np.int64]:
 def _decided(left: Vectors, right: Vectors, found: tuple[NDArray[np.int64], ...], threshold: float) -> Iterator[Pairs]:
     i, j = found
     for part in _parts(i.size, left.shape[1]):
-        cosine = cosines(left[i[part]], right[j[part]])
+        one, other = _exact(left[i[part]]), _exact(right[j[part]])
+        cosine = row_dots(one, other) / np.sqrt(_squares(left, i[part]) * _squares(right, j[part]))
         over = cosine >= threshold
         if over.any():
             yield i[part][over], j[part][over], cosine[over]
+
+
+def _squares(vectors: Vectors, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+    """The squared lengths of these rows, each computed once."""
+    each, place = np.unique(rows, return_inverse=True)
+    values = _exact(vectors[each])
+    return np.asarray(row_dots(values, values)[place])
+
+
+def _exact(vectors: Vectors) -> Vectors:
+    """The same values, finite ones, in a type that is faster to reckon with than half floats."""
+    return _float32(vectors) if vectors.dtype == np.float16 else vectors
 
 
 def _parts(count: int, dim: int) -> Iterator[slice]:
