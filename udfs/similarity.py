@@ -200,8 +200,8 @@ def collapse_identical(vectors: Vectors) -> NDArray[np.int64]:
 def _decided(left: Vectors, right: Vectors, found: tuple[NDArray[np.int64], ...], threshold: float) -> Iterator[Pairs]:
     i, j = found
     for part in _parts(i.size, left.shape[1]):
-        one, other = _exact(left[i[part]]), _exact(right[j[part]])
-        cosine = row_dots(one, other) / np.sqrt(_squares(left, i[part]) * _squares(right, j[part]))
+        cosine = _paired(left, right, i[part], j[part])
+        cosine /= np.sqrt(_squares(left, i[part]) * _squares(right, j[part]))
         over = cosine >= threshold
         if over.any():
             yield i[part][over], j[part][over], cosine[over]
@@ -210,8 +210,16 @@ def _decided(left: Vectors, right: Vectors, found: tuple[NDArray[np.int64], ...]
 def _squares(vectors: Vectors, rows: NDArray[np.int64]) -> NDArray[np.float64]:
     """The squared lengths of these rows, each computed once."""
     each, place = np.unique(rows, return_inverse=True)
-    values = _exact(vectors[each])
-    return np.asarray(row_dots(values, values)[place])
+    return np.asarray(_paired(vectors, vectors, each, each)[place])
+
+
+def _paired(left: Vectors, right: Vectors, i: NDArray[np.int64], j: NDArray[np.int64]) -> NDArray[np.float64]:
+    """`row_dots` of rows i[p] of left with rows j[p] of right, finite ones, few at a time."""
+    out = np.empty(i.size)
+    for at in range(0, i.size, _DOT_ROWS):
+        few = slice(at, at + _DOT_ROWS)
+        out[few] = row_dots(_exact(left[i[few]]), _exact(right[j[few]]))
+    return out
 
 
 def _exact(vectors: Vectors) -> Vectors:

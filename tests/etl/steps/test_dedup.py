@@ -184,6 +184,7 @@ def id_of(outcome: Outcome) -> str:
     return outcome.ids["seed_dedup_id"]
 
 
+@pytest.mark.long
 def test_five_batches_in_order_of_priority_keep_what_one_run_keeps(spark: SparkSession, tmp_path: Path) -> None:
     ids, vectors, quality = planted()
     settings = {**SAME_SETTINGS, "max_drift": 2.0}
@@ -230,6 +231,7 @@ def test_what_an_earlier_run_kept_stays_and_new_rows_go(spark: SparkSession, tmp
     }
 
 
+@pytest.mark.long
 def test_a_higher_threshold_takes_the_pairs_over_and_gives_what_comparing_gives(
     spark: SparkSession, tmp_path: Path
 ) -> None:
@@ -276,6 +278,7 @@ def test_strange_vectors_and_ids_are_rows_with_reasons(spark: SparkSession, tmp_
     }
 
 
+@pytest.mark.long
 def test_components_keep_one_of_each_chain(spark: SparkSession, tmp_path: Path) -> None:
     angles = np.radians([0, 20, 40, 60, 120])
     vectors = np.zeros((5, DIM))
