@@ -32,6 +32,8 @@ QUICK = (20_000, 50_000)
 # The packed rows of the compare stage alone are a second copy of the vectors on disk.
 ALONE = 4_000_000
 PEERS_UP_TO = 1_000_000
+# The share of the rows that one place holds, of the smallest size.
+CROWD = 0.3
 LIMIT_S = 1800
 PEERS = ROOT / "bench" / "peers"
 NEEDS = ("numpy==2.2.6", "pyarrow==25.0.1")
@@ -85,11 +87,13 @@ def ours(planted: Planted, folder: Path, sets: Sequence[str]) -> Row:
     command = [sys.executable, "bench/dedup_one.py", "--folder", str(folder), "--rows", str(planted.n)]
     command += ["--warehouse", str(warehouse), *(part for one in sets for part in ("--set", one))]
     command += ["--share-of-peak"] if planted.n <= ALONE else []
+    command += ["--crowd", str(planted.crowd)] if planted.crowd else []
     row = run_script(command, "dedup")
     shutil.rmtree(warehouse, ignore_errors=True)
     if "compare_gflops" in row:
         row["share_of_peak"] = round(row["compare_gflops"] / row["peak_gflops"], 3)
-    return {"what": "boostqa", "size": planted.n, **row}
+    what = f"boostqa, {planted.crowd:.0%} in one place" if planted.crowd else "boostqa"
+    return {"what": what, "size": planted.n, **row}
 
 
 def peer(planted: Planted, name: str, script: str, environment: str, arguments: tuple[str, ...]) -> Row:
@@ -118,6 +122,10 @@ def goals_of(rows: Sequence[Row]) -> list[Row]:
     mine = {row["size"]: row for row in rows if row["what"] == "boostqa" and "failed" not in row}
     peers = [row for row in rows if row["what"].startswith(("faiss", "semhash")) and "failed" not in row]
     found = []
+    for row in rows:
+        if row["what"].startswith("boostqa,") and "failed" not in row:
+            found.append(goal(f"{row['what']}: largest worker", row["peak_worker_mib"], 4096, "MiB"))
+            found.append(goal(f"{row['what']}: recall", row["planted_recall"], 0.99, "", at_most=False))
     for size, row in sorted(mine.items()):
         found.append(goal(f"{size:,} rows: recall of planted pairs", row["planted_recall"], 0.99, "", at_most=False))
         found.append(goal(f"{size:,} rows: orphans", row["orphans"], 0, "rows"))
@@ -146,6 +154,9 @@ def measure(args: argparse.Namespace, kept: Kept) -> None:
         print(f"{size:,} rows x {DIM}: making what is missing of {size * DIM * 2 / 2**30:.1f} GiB", flush=True)
         planted.make()
         jobs = [("boostqa", lambda planted=planted: ours(planted, args.folder, args.set))]
+        if size == args.sizes[0]:
+            crowded = Planted(args.folder, size, CROWD)
+            jobs += [("crowd", lambda: ours(crowded, args.folder, args.set))]
         if not args.no_peers:
             jobs += [
                 (name, lambda planted=planted, run=(name, *more[:-1]): peer(planted, *run))

@@ -22,16 +22,20 @@ DIM, INNER = 384, 64
 PART = 250_000
 TOPICS, SPREAD = 5000, 0.8
 LARGEST, TAIL = 2000, 2.4
+# Two rows of the crowd have a cosine of .85 on average.
+CROWD_SPREAD = 0.42
 THRESHOLD = 0.9
 Array = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True)
 class Planted:
-    """Rows 0..n-1, of which about `share` are members of groups of duplicates."""
+    """Rows 0..n-1, of which about `share` are members of groups of duplicates, and the part `crowd` of all rows lies in one place, where most pairs are
+    nearly alike and a few in a thousand are."""
 
     folder: Path
     n: int
+    crowd: float = 0.0
     seed: int = 7
     share: float = 0.06
 
@@ -43,7 +47,7 @@ class Planted:
     @property
     def home(self) -> Path:
         """Where the files of this size are: groups span all parts, so sizes share none."""
-        return self.folder / f"rows-{self.n}"
+        return self.folder / (f"rows-{self.n}-crowd-{self.crowd}" if self.crowd else f"rows-{self.n}")
 
     @cached_property
     def groups(self) -> Array:
@@ -102,6 +106,9 @@ class Planted:
         plane, topics, share = self._space
         inner = topics[np.minimum(np.searchsorted(share, random.random(count)), TOPICS - 1)]
         inner = inner + SPREAD * random.normal(size=inner.shape).astype(np.float32)
+        if self.crowd:
+            mine = random.random(count) < self.crowd
+            inner[mine] = topics[0] + CROWD_SPREAD * random.normal(size=(mine.sum(), INNER)).astype(np.float32)
         return halves(inner @ plane)
 
     def _plant(self, first: int, vectors: Array) -> tuple[Array, int]:

@@ -42,7 +42,8 @@ def greedy(tables: Tables, edges: DataFrame, priority: DataFrame, max_driver_edg
     left = directed.count()
     if left <= max_driver_edges:
         return Removed(_at_once(directed), 0)
-    removed, live, rounds = [], directed, 0
+    removed: list[DataFrame] = []
+    live, rounds = directed, 0
     while left > max_driver_edges:
         rounds += 1
         removed.append(tables.scratch(f"survivor_losers_{rounds}", _losers(live)))

@@ -157,13 +157,13 @@ def _sent(entries: _Entries, vectors: NDArray[np.float16], ids: pa.Array, sides:
         cut = bounds[at : end + 1] - bounds[at]
         task = entries.task[first[at:end]]
         rows = entries.row[which]
-        counts = np.zeros((end - at, KINDS), dtype=np.int32)
-        np.add.at(counts, (np.repeat(np.arange(end - at), np.diff(cut)), entries.kind[which]), 1)
+        kinds = np.repeat(np.arange(end - at) * KINDS, np.diff(cut)) + entries.kind[which]
+        counts = np.bincount(kinds, minlength=(end - at) * KINDS).astype(np.int32)
         columns = {
             "cell": pa.array(task[:, 0], pa.int32()),
             "side": sides.take(pa.array(task[:, 1])),
             **{name: pa.array(task[:, 2 + i], pa.int32()) for i, name in enumerate(("left", "right", "part"))},
-            "counts": _lists(pa.array(counts.ravel()), np.arange(end - at + 1) * KINDS),
+            "counts": _lists(pa.array(counts), np.arange(end - at + 1) * KINDS),
             "ids": _lists(ids.take(pa.array(rows)), cut),
             "others": _blobs(entries.others[which], cut),
             "vectors": _blobs(vectors[rows], cut),
