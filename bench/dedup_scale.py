@@ -156,7 +156,7 @@ def measure(args: argparse.Namespace, kept: Kept) -> None:
         jobs = [("boostqa", lambda planted=planted: ours(planted, args.folder, args.set))]
         if size == args.sizes[0]:
             crowded = Planted(args.folder, size, CROWD)
-            jobs += [("crowd", lambda: ours(crowded, args.folder, args.set))]
+            jobs += [("crowd", lambda crowded=crowded: ours(crowded, args.folder, args.set))]
         if not args.no_peers:
             jobs += [
                 (name, lambda planted=planted, run=(name, *more[:-1]): peer(planted, *run))
