@@ -259,6 +259,9 @@ class DedupConfig(Section):
     probes: int = Field(gt=0)
     priority: list[Literal["quality", "difficulty", "length"]]
     sample_rows: int = Field(gt=0)
+    max_drift: float = Field(ge=0)
+    incremental: bool
+    survivors: Literal["greedy", "components"]
     max_driver_edges: int = Field(ge=0)
     audit_rows: int = Field(ge=0)
 

@@ -84,6 +84,11 @@ def from_binary(data: Sequence[bytes] | pa.Array | pa.ChunkedArray, dim: int) ->
 
     Raises ValueError, naming the row, for a missing vector or one of another dimension.
     """
+    return half_rows(data, dim).astype(np.float32)
+
+
+def half_rows(data: Sequence[bytes] | pa.Array | pa.ChunkedArray, dim: int) -> NDArray[np.float16]:
+    """Reads what `to_binary` packed as it is, to shape (n, dim), without a copy of an Arrow column. Errors as in `from_binary`."""
     joined, lengths = _joined(data)
     wrong = np.flatnonzero(lengths != 2 * dim)
     if wrong.size:
@@ -92,7 +97,7 @@ def from_binary(data: Sequence[bytes] | pa.Array | pa.ChunkedArray, dim: int) ->
         raise ValueError(
             f"vector in row {row} {found}; {dim} half floats take {2 * dim}. Was it made by another model?"
         )
-    return np.frombuffer(joined, dtype="<f2").reshape(-1, dim).astype(np.float32)
+    return np.frombuffer(joined, dtype="<f2").reshape(-1, dim)
 
 
 def _mean_vectors(model: EmbeddingModel, texts: list[Piece], tick: Callable[[int], None]) -> NDArray[np.float32]:

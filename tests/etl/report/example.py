@@ -74,7 +74,8 @@ def figures(**changes: Any) -> Figures:
             Measured("qa", "cell=law/4", 3, {"vendi_q1": (2.5, None, None)}),
         ),
         dedups=(
-            Dedup("questions", 0.9, 40, 4, {"audit_recall": 0.975, "audit_pairs": 40.0, "orphans": 0.0},
+            Dedup("questions", 0.9, 40, 4, {"audit_recall": 0.975, "audit_recall_low": 0.871, "audit_recall_high": 0.996, "audit_pairs": 40.0,
+                   "audit_rows": 200.0, "orphans": 0.0, "kept_pairs": 0.0},
                   (Pair(text, Text("doc-3", "另一段。", "zh"), 0.91, frozenset({"doc-3"})),)),
         ),
         calls=(CALLS,),
