@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 
 from etl.cli import main as boostqa_command
 from udfs.embedding import Embedded
-from udfs.minhash import MinHashSettings, band_keys, has_bands, jaccard_pairs, shingles, signatures
+from udfs.minhash import MinHashSettings, band_keys, has_bands, signatures
+from udfs.shingles import ShingleSets, jaccard_pairs
 from udfs.similarity import pairs_over
 from udfs.survivors import greedy_survivors
 
@@ -46,13 +47,13 @@ def by_meaning(made: Embedded, texts: Sequence[str], threshold: float) -> NDArra
 def by_words(texts: Sequence[str], threshold: float) -> NDArray[np.int64]:
     """For each text, the one that boostqa keeps in its place by MinHash and true Jaccard."""
     settings = MinHashSettings(threshold=threshold)
-    lists = [shingles(text, settings) for text in texts]
-    signature = signatures(lists, settings)
+    sets = ShingleSets.of(texts)
+    signature = signatures(sets, settings)
     banded = np.flatnonzero(has_bands(signature))
     keys = band_keys(signature[banded], settings)
     pairs = {pair for band in keys.T for pair in _same_key(banded, band)}
     a, b = np.array(sorted(pairs), dtype=np.int64).reshape(-1, 2).T
-    similarity = jaccard_pairs(lists, a, b)
+    similarity = jaccard_pairs(sets, a, b)
     near = similarity >= threshold
     return _survivors(texts, a[near], b[near], similarity[near])
 

@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 from pyspark.sql import functions as F
 
 from etl.config import Config
+from etl.embedder import embed_settings
 from etl.step import Job
 from etl.tables import Tables
 from udfs.cell_fit import fit_cells, mean_cosine
 from udfs.cells import Cells
+from udfs.embedding_model import model_id
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -66,7 +68,7 @@ def _settings(config: Config) -> str:
 
 def _last(job: Job, scope: str) -> Any:
     """The head of the last set that was stored for these rows, model and settings."""
-    same = (F.col("scope") == scope) & (F.col("model") == job.config.embed.model)
+    same = (F.col("scope") == scope) & (F.col("model") == model_id(embed_settings(job.config.embed)))
     sets = job.tables.read("centroids").where(same & (F.col("settings") == _settings(job.config)))
     heads = sets.select("centroid_set_id", "rows", "mean_cosine", "created_at").distinct()
     return heads.orderBy(F.col("created_at").desc(), "centroid_set_id").first()
@@ -83,7 +85,7 @@ def _store(job: Job, cells: Cells, said: dict[str, Any]) -> None:
         }
     )
     now = datetime.now(timezone.utc)
-    said |= {"model": job.config.embed.model, "settings": _settings(job.config), "created_at": now}
+    said |= {"model": model_id(embed_settings(job.config.embed)), "settings": _settings(job.config), "created_at": now}
     frame: DataFrame = job.spark.createDataFrame(rows).withColumns({name: F.lit(v) for name, v in said.items()})
     job.tables.append("centroids", frame)
 

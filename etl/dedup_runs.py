@@ -23,6 +23,8 @@ COMPARING = (
     "dedup.priority",
     "dedup.sample_rows",
     "embed.model",
+    "embed.precision",
+    "embed.windows",
     "embed.max_unknown_share",
     "run.seed",
 )

@@ -90,6 +90,8 @@ def config_of(args: argparse.Namespace, output: Output) -> Config:
     nowhere = {"catalog": None, "schema": None, "files": None}
     fixed: dict[str, Any] = {"sources": [source], "mlflow.enabled": False, "tables": {"warehouse": work, **nowhere}}
     fixed["ingest.max_passage_tokens"] = NEVER_CUT
+    # What comes out hangs on the data set alone, not on what it was when it was last looked at.
+    fixed["dedup.incremental"] = False
     if args.command != "decontaminate":
         fixed["curate.decontaminate.against"] = []
     elif args.against:

@@ -26,7 +26,7 @@ def run(job: Job, output: Output) -> Outcome:
     every = records(job)
     hits = job.tables.scratch("data_set_hits", contaminated(job.tables, job.config, every, items))
     found = F.col("benchmark").isNotNull()
-    rows = every.join(hits.select("doc_id", "benchmark"), "doc_id", "left").select(
+    rows = every.join(hits.select("doc_id", F.get("benchmarks", F.lit(0)).alias("benchmark")), "doc_id", "left").select(
         F.col("doc_id").alias("id"),
         F.when(found, "removed").otherwise("kept").alias("verdict"),
         F.col("benchmark").alias("kept_id"),
