@@ -18,16 +18,22 @@ class NotInstalledError(RuntimeError):
     """An environment could not be made; the message has pip's last words."""
 
 
-def python_of(name: str, packages: Sequence[str]) -> Path:
-    """Returns the interpreter of environment `name`, which is made anew when other packages are asked for. Raises NotInstalledError."""
+def python_of(name: str, packages: Sequence[str], bare: Sequence[str] = ()) -> Path:
+    """Returns the interpreter of environment `name`, which is made anew when other packages are asked for. Raises NotInstalledError.
+
+    Of `bare`, what they depend on is not installed: `packages` has what is needed.
+    """
     home = FOLDER / name
     stamp, python = home / "installed.txt", home / "bin" / "python"
-    wanted = "\n".join(packages) + "\n"
+    wanted = "\n".join([*packages, *bare]) + "\n"
     if python.exists() and stamp.is_file() and stamp.read_text("utf-8") == wanted:
         return python
-    print(f"making .bench-env/{name}: {' '.join(packages)}", flush=True)
+    print(f"making .bench-env/{name}: {' '.join([*packages, *bare])}", flush=True)
     _run([sys.executable, "-m", "venv", "--clear", str(home)])
-    _run([str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check", "--no-input", *packages])
+    install = [str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check", "--no-input"]
+    _run([*install, *packages])
+    if bare:
+        _run([*install, "--no-deps", *bare])
     stamp.write_text(wanted, encoding="utf-8")
     return python
 

@@ -1,85 +1,175 @@
-"""Comparison inside clusters of like vectors: the pairs at or over the threshold, and how many of them were missed."""
+"""Comparison inside cells of like vectors: what can be compared, in which cells and tasks, and the pairs at or over the threshold."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import reduce
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
+from pyspark import __version__ as spark_version
+from pyspark.sql import Window
 from pyspark.sql import functions as F
 
 from etl.step import Job
-from udfs.clustering import cluster_count, fit_centroids
-from udfs.comparison import EDGES_DDL, PLACED_DDL, brute_pairs, compared, placed
-from udfs.embedding import from_binary
+from udfs.cells import Cells, CellSearch
+from udfs.clustering import cluster_count
+from udfs.comparison import EDGES_DDL, compared, unsound
+from udfs.embedding import half_rows
+from udfs.packing import PACKED_DDL, TASK, Packing, packed
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
+# Rows that centroids are fitted on, for each centroid, and the bytes of their vectors at most.
+_POINTS = 32
+_SAMPLE_BYTES = 512 << 20
+# Vectors of a task: those of two blocks are in memory at once, in float16 and float32.
+_BLOCK_BYTES = 8 << 20
+# Vectors of a partition of the shuffle.
+_PARTITION_BYTES = 24 << 20
+SURVEY_DDL = "item_id string, side string, h bigint, drawn boolean, reason string, vector binary"
 
-def edges_within_clusters(job: Job, rows: DataFrame, n: int, centroid_set_id: str) -> DataFrame:
-    """Returns the pairs of `rows` (item_id, side, vector, dim) at or over `dedup.threshold` that share one of their nearest clusters.
 
-    Cost grows with n x cluster size. The centroids are stored under `centroid_set_id`.
+@dataclass(frozen=True)
+class Survey:
+    """What there is to compare: the rows `found` by side, the numbers in a vector, the rows `left_out` (item_id, reason, same_id) and a sample.
+
+    A row is left out for a reason, or because its vector is the same, bit by bit, as that of row `same_id`, whose fate it shares. The sample has the
+    lowest key hashes: their sides and vectors, in this order.
     """
-    if n < 2:
-        return job.spark.createDataFrame([], EDGES_DDL)
-    centroids = _centroids(job, rows, n, centroid_set_id)
-    probes, threshold = job.config.dedup.probes, job.config.dedup.threshold
+
+    found: dict[str, int]
+    dim: int
+    left_out: DataFrame
+    reasons: dict[str, int]
+    sides: NDArray[np.object_]
+    sample: NDArray[np.float16]
+
+    @property
+    def n(self) -> int:
+        """Rows that are compared."""
+        return sum(self.found.values()) - sum(self.reasons.values())
+
+
+def survey(job: Job, rows: DataFrame) -> Survey:
+    """Looks through `rows` (item_id, side, old, priority, vector, dim, vector_hash; from `scratch`) once: what can not be compared, what is the same,
+    and the sample that centroids and sizes of cells come from. The dimension is the one that most rows name."""
+    counted = rows.groupBy("side", "dim").count().collect()
+    dims: Counter[int] = Counter()
+    found: Counter[str] = Counter()
+    for row in counted:
+        dims[row["dim"] or 0] += row["count"]
+        found[row["side"]] += row["count"]
+    n = sum(found.values())
+    dim = max(1, max(dims, key=lambda one: (dims[one], -one), default=1))
+    seen = job.tables.scratch("dedup_survey", _looked_through(rows, dim, _sample_share(job, n, dim)))
+    bad = seen.where("reason IS NOT NULL").select("item_id", "reason", F.lit(None).cast("string").alias("same_id"))
+    left_out = job.tables.scratch("dedup_left_out", bad.unionByName(_identical(rows, bad)))
+    said = F.coalesce("reason", F.lit("identical")).alias("said")
+    reasons = {row["said"]: row["count"] for row in left_out.groupBy(said).count().collect()}
+    drawn = without(seen.where("drawn AND reason IS NULL"), left_out, reasons).select("h", "item_id", "side", "vector")
+    taken = drawn.toArrow().sort_by([("h", "ascending"), ("item_id", "ascending")])
+    sides = np.array(taken.column("side").to_pylist(), dtype=object)
+    return Survey(dict(found), dim, left_out, reasons, sides, half_rows(taken.column("vector"), dim))
+
+
+def without(rows: DataFrame, left_out: DataFrame, reasons: dict[str, int]) -> DataFrame:
+    """Returns the rows that are not left out."""
+    return rows.join(left_out.select("item_id"), "item_id", "left_anti") if reasons else rows
+
+
+def _sample_share(job: Job, n: int, dim: int) -> float:
+    config = job.config.dedup
+    wanted = max(config.sample_rows, _POINTS * cluster_count(n, config.cluster_size))
+    return min(wanted, _SAMPLE_BYTES // (2 * dim)) / max(1, n)
+
+
+def _looked_through(rows: DataFrame, dim: int, share: float) -> DataFrame:
+    """The rows that can not be compared, with the reason, and the sample: the lowest of the key hashes, which are spread evenly."""
+    h = F.xxhash64("item_id").alias("h")
+    bound = min(2**63 - 1, -(2**63) + int(share * 2**64))
+
+    def look(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            reason = unsound(batch.column("vector"), dim)
+            drawn = batch.column("h").to_numpy() <= bound
+            picked = pa.array(np.flatnonzero(drawn | (reason != "")))
+            told = {"drawn": pa.array(drawn), "reason": pa.array(reason, pa.string(), mask=reason == "")}
+            columns = {name: batch.column(name) for name in ("item_id", "side", "h", "vector")} | told
+            order = [name.split()[0] for name in SURVEY_DDL.split(", ")]
+            yield pa.RecordBatch.from_pydict({name: columns[name].take(picked) for name in order})
+
+    return rows.select("item_id", "side", h, "vector").mapInArrow(look, SURVEY_DDL)
+
+
+def _identical(rows: DataFrame, bad: DataFrame) -> DataFrame:
+    """The rows whose vector another row of their side has too, bit by bit, with the best of these. Old rows are never the others."""
+    suspects = rows.groupBy("side", "vector_hash").count().where("count > 1").select("side", "vector_hash")
+    like = rows.join(suspects, ["side", "vector_hash"], "left_semi").join(bad, "item_id", "left_anti")
+    best = Window.partitionBy("side", "vector").orderBy(F.col("old").desc(), "priority", "item_id")
+    first = like.select("item_id", "old", F.first("item_id").over(best).alias("same_id"))
+    others = first.where("item_id <> same_id AND NOT old")
+    return others.select("item_id", F.lit(None).cast("string").alias("reason"), "same_id")
+
+
+def packing_for(job: Job, surveyed: Survey, cells: Cells) -> Packing:
+    """Plans the tasks: cells that are too large for one are cut into blocks, by their sizes in the sample."""
+    config = job.config.dedup
+    plain = Packing(cells, config.probes, config.threshold)
+    placed = CellSearch(cells, plain.probes, plain.threshold).place(surveyed.sample).cells
+    row, place = np.nonzero(placed >= 0)
+    sizes = Counter(zip(surveyed.sides[row].tolist(), placed[row, place].tolist(), strict=True))
+    each = surveyed.n / max(1, len(surveyed.sample))
+    room = max(1, _BLOCK_BYTES // (2 * surveyed.dim))
+    blocks = {task: -(-round(size * each) // room) for task, size in sizes.items() if size * each > room}
+    return Packing(cells, config.probes, config.threshold, blocks)
+
+
+def edges_within_cells(rows: DataFrame, n: int, packing: Packing) -> DataFrame:
+    """Returns the pairs of `rows` (item_id, side, old, vector; `n` of them) at or over the threshold that share a cell, each once: EDGES_DDL.
+
+    Cost grows with n x cell size. Old rows are not compared with each other.
+    """
+    return compare(pack(rows, packing), partitions(n, packing), packing)
+
+
+def pack(rows: DataFrame, packing: Packing) -> DataFrame:
+    """Returns the rows packed by task."""
 
     def place(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        for batch in batches:
-            yield placed(batch, centroids, probes)
+        return packed(batches, packing)
 
-    def compare(key: tuple[str, int], cluster: pd.DataFrame) -> pd.DataFrame:
-        return compared(cluster, threshold)
-
-    spread = rows.select("item_id", "side", "vector").mapInArrow(place, PLACED_DDL)
-    return spread.groupBy("side", "cluster").applyInPandas(compare, EDGES_DDL).distinct()
+    return rows.select("item_id", "side", "old", "vector").mapInArrow(place, PACKED_DDL)
 
 
-def _centroids(job: Job, rows: DataFrame, n: int, centroid_set_id: str) -> NDArray[np.float32]:
-    stored = (
-        job.tables.read("centroids").where(F.col("centroid_set_id") == centroid_set_id).orderBy("cluster").collect()
-    )
-    if stored:
-        # A run that was killed and goes on elsewhere: k-means gives the same bits on one machine only.
-        return np.stack([np.frombuffer(row["vector"], "<f4") for row in stored]).astype(np.float32)
-    config = job.config.dedup
-    # The lowest key hashes: the same sample for any order or partitioning of the rows.
-    lowest = rows.select(F.xxhash64("item_id").alias("h"), "item_id", "vector", "dim").orderBy("h", "item_id")
-    drawn = lowest.limit(config.sample_rows).toPandas()
-    vectors = from_binary(drawn["vector"].tolist(), int(drawn["dim"].iloc[0]))
-    centroids = fit_centroids(vectors, cluster_count(n, config.cluster_size), job.config.run.seed)
-    made = [
-        (centroid_set_id, i, job.config.embed.model, row.astype("<f4").tobytes()) for i, row in enumerate(centroids)
-    ]
-    ddl = "centroid_set_id string, cluster int, model string, vector binary"
-    job.tables.append_new("centroids", job.spark.createDataFrame(made, ddl))
-    return centroids
+def partitions(n: int, packing: Packing) -> int:
+    """Says into how many partitions tasks are shuffled: by bytes, and a few more where pairs of blocks need cores."""
+    vectors = -(-2 * n * 2 * packing.dim // _PARTITION_BYTES)
+    pairs = sum(count * (count + 1) // 2 for count in packing.blocks.values())
+    return max(1, vectors) + min(pairs, max(1, vectors) * 4)
 
 
-def audit_recall(job: Job, rows: DataFrame, edges: DataFrame) -> dict[str, float]:
-    """Measures the share of true pairs that the clusters found, by brute force on `dedup.audit_rows` sampled rows."""
-    config = job.config.dedup
-    lowest = rows.select(F.xxhash64("item_id", F.lit(1)).alias("h"), "item_id", "side", "vector").orderBy(
-        "h", "item_id"
-    )
-    drawn = lowest.limit(config.audit_rows).toPandas()
-    if drawn.empty:
-        return {}
-    sample = {name: drawn[name].tolist() for name in ("item_id", "side", "vector")}
-    threshold = config.threshold
+def compare(tasks: DataFrame, count: int, packing: Packing) -> DataFrame:
+    """Compares packed rows, task by task, in `count` partitions."""
+    dim, threshold = packing.dim, packing.threshold
 
-    def brute(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        for batch in batches:
-            yield brute_pairs(batch, sample, threshold)
+    def stream(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        return compared(batches, dim, threshold)
 
-    truth = rows.select("item_id", "side", "vector").mapInArrow(brute, EDGES_DDL).select("a_id", "b_id").distinct()
-    found = truth.join(edges.select("a_id", "b_id", F.lit(1).alias("found")), ["a_id", "b_id"], "left")
-    counts = found.agg(F.count("*").alias("pairs"), F.count("found").alias("found")).first()
-    pairs, seen = (counts["pairs"], counts["found"]) if counts else (0, 0)
-    return {"audit_pairs": float(pairs), "audit_recall": seen / pairs if pairs else 1.0}
+    def whole(table: pa.Table) -> pa.Table:
+        schema = pa.schema([("a_id", pa.string()), ("b_id", pa.string()), ("cosine", pa.float64())])
+        return pa.Table.from_batches(compared(table.to_batches(), dim, threshold), schema)
+
+    # Spark 4.0 takes the edges of a task all at once.
+    old_spark = tuple(int(part) for part in spark_version.split(".")[:2]) < (4, 1)
+    return tasks.repartition(count, *TASK).groupBy(*TASK).applyInArrow(whole if old_spark else stream, EDGES_DDL)
+
+
+def union(frames: list[DataFrame]) -> DataFrame:
+    """Returns the rows of all frames, which have the same columns."""
+    return reduce(lambda a, b: a.unionByName(b), frames)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import reduce
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from etl.tables import Tables
 from udfs.survivors import greedy_survivors
@@ -13,26 +18,42 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 
+@dataclass(frozen=True)
+class Removed:
+    """The removed rows, each with the kept one that stands for it (item_id, kept_id, cosine), and the rounds of joins that it took."""
+
+    rows: DataFrame
+    rounds: int
+
+
 def removed_rows(tables: Tables, edges: DataFrame, priority: DataFrame, max_driver_edges: int) -> DataFrame:
-    """Returns the removed rows, each with its most similar kept row: item_id, kept_id, cosine.
+    """Returns what `greedy` removes."""
+    return greedy(tables, edges, priority, max_driver_edges).rows
+
+
+def greedy(tables: Tables, edges: DataFrame, priority: DataFrame, max_driver_edges: int) -> Removed:
+    """Removes each row that has an edge with a kept row of better priority, and names its most similar kept row.
 
     `edges` has a_id, b_id, cosine (each pair once); `priority` has item_id and `priority` (any orderable column, the smaller the better, ties by id).
-    A row is kept unless a kept row of better priority has an edge with it. Rounds of joins go on until at most `max_driver_edges` edges are live;
-    the rest is finished in one process. The answer is that of the sequential greedy rule.
+    Rounds of joins go on until at most `max_driver_edges` edges are live; the rest is finished in one process. The answer is that of the sequential
+    greedy rule.
     """
-    directed = tables.scratch("survivor_edges", _directed(edges, priority))
-    removed = tables.scratch("survivor_removed_0", directed.selectExpr("worse AS item_id").limit(0))
+    directed = tables.scratch("survivor_edges", directed_edges(edges, priority))
+    left = directed.count()
+    if left <= max_driver_edges:
+        return Removed(_at_once(directed), 0)
+    removed: list[DataFrame] = []
     live, rounds = directed, 0
-    while live.count() > max_driver_edges:
+    while left > max_driver_edges:
         rounds += 1
-        losers = tables.scratch(f"survivor_losers_{rounds}", _losers(live))
-        removed = removed.unionByName(losers)
-        live = tables.scratch(f"survivor_live_{rounds}", _still_live(live, losers))
-    removed = removed.unionByName(_finish(tables, live))
-    return _with_kept(directed, removed.distinct())
+        removed.append(tables.scratch(f"survivor_losers_{rounds}", _losers(live)))
+        live = tables.scratch(f"survivor_live_{rounds}", _still_live(live, removed[-1]))
+        left = live.count()
+    every = reduce(lambda a, b: a.unionByName(b), [*removed, _at_once(live).select("item_id")])
+    return Removed(tables.scratch("survivor_removed", _with_kept(directed, every.distinct())), rounds)
 
 
-def _directed(edges: DataFrame, priority: DataFrame) -> DataFrame:
+def directed_edges(edges: DataFrame, priority: DataFrame) -> DataFrame:
     from pyspark.sql import functions as F
 
     def rank(side: str) -> Any:
@@ -61,16 +82,23 @@ def _still_live(live: DataFrame, losers: DataFrame) -> DataFrame:
     return open_edges.join(losers.withColumnRenamed("item_id", "better"), "better", "left_anti")
 
 
-def _finish(tables: Tables, live: DataFrame) -> DataFrame:
-    rows = live.collect()
-    rank_of = {r[f"{side}_rank"]["item_id"]: r[f"{side}_rank"] for r in rows for side in ("better", "worse")}
-    ids = sorted(rank_of, key=lambda item: (rank_of[item]["priority"], item))
-    number = {item: i for i, item in enumerate(ids)}
-    a = np.array([number[r["better"]] for r in rows], dtype=np.int64)
-    b = np.array([number[r["worse"]] for r in rows], dtype=np.int64)
-    kept_of = greedy_survivors(a, b, np.arange(len(ids)), len(ids))
-    gone = [(ids[i],) for i in np.flatnonzero(kept_of != np.arange(len(ids)))]
-    return tables.spark.createDataFrame(gone, "item_id string")
+def _at_once(live: DataFrame) -> DataFrame:
+    """The answer of one process: item_id, kept_id, cosine."""
+    ids, a, b, cosine = numbered(live.select("better", "worse", "better_rank", "worse_rank", "cosine"))
+    kept_of = greedy_survivors(a, b, np.arange(len(ids)), len(ids), cosine)
+    to_kept = kept_of[b] == a
+    gone = {"item_id": ids.take(pa.array(b[to_kept])), "kept_id": ids.take(pa.array(a[to_kept]))}
+    return live.sparkSession.createDataFrame(pa.table({**gone, "cosine": cosine[to_kept]}))
+
+
+def numbered(directed: DataFrame) -> tuple[pa.Array, NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+    """Collects edges (better, worse, with their ranks, cosine) as numbers: the ids from the best rank to the worst, the places of both ends in them,
+    and the cosines."""
+    nodes = directed.selectExpr("better AS id", "better_rank AS rank").union(directed.selectExpr("worse", "worse_rank"))
+    ids = nodes.distinct().orderBy("rank").select("id").toArrow().column("id").combine_chunks()
+    ends = directed.select("better", "worse", "cosine").toArrow()
+    a, b = (pc.index_in(ends.column(name), ids).to_numpy().astype(np.int64) for name in ("better", "worse"))
+    return ids, a, b, ends.column("cosine").to_numpy()
 
 
 def _with_kept(directed: DataFrame, removed: DataFrame) -> DataFrame:

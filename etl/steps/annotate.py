@@ -12,9 +12,11 @@ from pyspark.sql import functions as F
 
 from etl.annotators import disciplines_of, llm_asking, llm_name, zero_shot_name
 from etl.asking import ask, read_rows
+from etl.embedder import embed_settings, in_task
 from etl.items import ITEM, question_items, seed_items, unique_seeds, vectors
 from etl.step import Job, Outcome, Step, count_reasons, the_labels, the_recipes
-from udfs.embedding import EmbedSettings, embed_texts, from_binary, load_model, to_binary
+from udfs.embedding import embed_texts, from_binary, to_binary
+from udfs.embedding_model import load_model, model_id
 from udfs.tasks import Parsed
 from udfs.taxonomy import prototypes
 from udfs.zero_shot import LEVELS, Labels, Prototypes, label
@@ -61,7 +63,7 @@ def _pending(job: Job, every: DataFrame, annotator: str) -> DataFrame:
 
 
 def _zero_shot(job: Job, every: DataFrame) -> int:
-    model = job.config.embed.model
+    model = model_id(embed_settings(job.config.embed))
     texts = prototypes(job.taxonomy)
     pending = _pending(job, every, zero_shot_name(job.config, job.taxonomy))
     todo = pending.join(vectors(job.tables, job.config.embed), ["item_id", "role", "text_hash"])
@@ -82,11 +84,11 @@ def _zero_shot(job: Job, every: DataFrame) -> int:
 
 def _embedded_prototypes(job: Job, texts: list[tuple[str, str]]) -> Prototypes:
     """Embeds the field prototypes and the level descriptions: a few hundred kilobytes. In the workers, so that the driver loads no model."""
-    settings = EmbedSettings(model=job.config.embed.model, device=job.config.embed.device, threads=1)
+    settings = embed_settings(job.config.embed)
 
     def embed(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
-            made = embed_texts(load_model(settings), batch.column("text").to_pylist())
+            made = embed_texts(load_model(in_task(settings)), batch.column("text").to_pylist())
             vectors = pa.array(to_binary(made.vectors), pa.binary())
             yield pa.RecordBatch.from_arrays([batch.column("n"), vectors], names=["n", "vector"])
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from etl.data_card import data_card
 from etl.items import needed_id
+from etl.part_files import ENCODERS
 from etl.step import Job, Outcome, Step
 from etl.templates import render_text
 from udfs.storage import absolute, exists, write_over
@@ -108,10 +107,9 @@ def written(table: pa.Table, target: str, template: str, formats: tuple[str, ...
     number = table.column("_file")[0].as_py()
     texts = render_text(template, table.column("question").to_pylist(), table.column("answer").to_pylist())
     full = table.append_column("text", pa.array(texts, pa.string())).select(list(COLUMNS))
-    encoders = {"jsonl.zst": _jsonl_zst, "parquet": _parquet}
     out = []
     for name in formats:
-        data = encoders[name](full)
+        data = ENCODERS[name](full)
         path = f"{target}/part-{number:05d}.{name}"
         write_over(path, data)
         out.append(
@@ -124,19 +122,6 @@ def written(table: pa.Table, target: str, template: str, formats: tuple[str, ...
             }
         )
     return pa.Table.from_pylist(out)
-
-
-def _jsonl_zst(table: pa.Table) -> bytes:
-    import zstandard
-
-    lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in table.to_pylist())
-    return zstandard.ZstdCompressor(level=9).compress("".join(lines).encode())
-
-
-def _parquet(table: pa.Table) -> bytes:
-    buffer = io.BytesIO()
-    pq.write_table(table, buffer, compression="zstd")
-    return buffer.getvalue()
 
 
 def still_there(outcome: Outcome) -> bool:

@@ -11,8 +11,9 @@ import pytest
 
 from etl.items import vectors
 from etl.steps.embed import embedded
-from tests.etl.tiny import MODEL, document, job_for, kept, make_config, put, the_step
-from udfs.embedding import EmbedSettings, from_binary
+from tests.etl.tiny import MODEL, document, get, job_for, kept, make_config, put, the_step
+from udfs.embedding import from_binary
+from udfs.embedding_model import EmbedSettings, load_model
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -34,9 +35,8 @@ def rows() -> dict[str, dict[str, Any]]:
             "text": list(texts.values()),
         }
     )
-    return {
-        row["item_id"]: row for row in embedded(batch, EmbedSettings(MODEL, device="cpu", threads=1), 0.1).to_pylist()
-    }
+    model = load_model(EmbedSettings(MODEL, device="cpu", threads=1))
+    return {row["item_id"]: row for row in embedded(batch, model, 0.1).to_pylist()}
 
 
 def test_a_readable_text_has_a_unit_vector_and_no_reason(rows: dict[str, dict[str, Any]]) -> None:
@@ -45,7 +45,7 @@ def test_a_readable_text_has_a_unit_vector_and_no_reason(rows: dict[str, dict[st
     assert row["dim"] == 384
     assert np.linalg.norm(vector) == pytest.approx(1.0, abs=1e-3)
     assert (row["reason"], row["cut"], row["unknown_share"]) == (None, False, 0.0)
-    assert (row["model"], row["text_hash"]) == (MODEL, "hash-en")
+    assert row["text_hash"] == "hash-en"
     assert row["vector"] == rows["same"]["vector"]
 
 
@@ -73,6 +73,20 @@ def test_another_bound_of_unknown_tokens_is_decided_anew(spark: SparkSession, tm
         assert sorted(row["item_id"] for row in found) == ["en", "zh"]
         assert [row["item_id"] for row in found if row["reason"] == "unknown_tokens"] == unread
         assert all(row["vector"] is not None for row in found if row["item_id"] not in unread)
+
+
+@pytest.mark.long
+def test_vectors_of_other_settings_do_not_pass_for_these(spark: SparkSession, tmp_path: Path) -> None:
+    for windows, cut in (("first", True), ("mean", False)):
+        job = job_for(spark, make_config(tmp_path, embed={"windows": windows}))
+        if not job.tables.exists("documents"):
+            put(job.tables, "documents", [document("long", "The river flows to the sea. " * 200)])
+            put(job.tables, "curation", [kept("long")])
+        assert vectors(job.tables, job.config.embed).count() == 0
+        the_step("embed").run(job)
+        (row,) = vectors(job.tables, job.config.embed).collect()
+        assert row["reason"] == ("longer_than_window" if cut else None)
+    assert sorted(get(job.tables, "embeddings", "model", "cut")) == [(MODEL, True), (f"{MODEL}+mean", False)]
 
 
 def test_every_seed_and_every_refined_question_is_embedded(sample_run: SampleRun) -> None:
