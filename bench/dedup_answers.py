@@ -123,12 +123,8 @@ def command_rows(labelled: Labelled, folder: Path) -> list[Row]:
     same = {"set": labelled.name, "size": len(labelled.texts)}
     if code:
         return [{"what": "boostqa dedup FILE", **same, "reason": f"exit code {code}"}]
-    rows = [
-        row
-        for part in out.glob("rows/part-*.parquet")
-        for row in pq.read_table(part).to_pylist(maps_as_pydicts="strict")
-    ]
-    number = {row["id"]: int(row["meta"]["n"]) for row in rows}
+    rows = [row for part in out.glob("rows/part-*.parquet") for row in pq.read_table(part).to_pylist()]
+    number = {row["id"]: json.loads(row["record"])["n"] for row in rows}
     found = []
     for what, reasons in (("all", None), ("by meaning", "semantic_duplicate")):
         stands = list(range(len(labelled.texts)))
