@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 from pyspark.sql import functions as F
 
-from etl.near_duplicates import Search, near_duplicates
+from etl.near_duplicates import near_duplicates
+from etl.near_pairs import Search
 from etl.step import Job
 from udfs.minhash import MinHashSettings
 from udfs.near import KEYS_DDL, near_keys

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from etl import near_duplicates as module
-from etl.near_duplicates import Bounds, Search, near_duplicates
+from etl.near_duplicates import near_duplicates
+from etl.near_pairs import Bounds, Search
 from udfs.minhash import MinHashSettings
 from udfs.near import near_keys
 from udfs.shingles import ShingleSets, jaccard
@@ -46,7 +47,8 @@ def by_joins(tables: Tables, docs: Sequence[Doc], partitions: int = 3) -> tuple[
     rows = [(doc.id, list(doc.rank), doc.old, *row) for doc, row in zip(docs, columns, strict=True)]
     read = tables.spark.createDataFrame(rows, ROWS_DDL).repartition(partitions)
     texts = tables.spark.createDataFrame([(doc.id, doc.text) for doc in docs], "item_id string, text string")
-    found = near_duplicates(Search(tables, texts, SETTINGS, 1000), tables.scratch("rows", read))
+    search = Search(tables, texts, SETTINGS, 1000, has_old=any(doc.old for doc in docs))
+    found = near_duplicates(search, tables.scratch("rows", read))
     removed = found.removed.collect()
     assert len(removed) == len({row["item_id"] for row in removed})
     return {row["item_id"]: (row["kept_id"], row["cosine"]) for row in removed}, found.figures
@@ -119,6 +121,18 @@ def overlapping(seed: int, count: int = 40, span: int = 120) -> list[Doc]:
     ]
 
 
+def crowd(count: int, copies: int = 0) -> list[Doc]:
+    """Texts that are half alike, as of one template; of the last `copies` of them a near-copy each."""
+    template, docs = words(120, 3), []
+    for n in range(count):
+        own = words(30, 1000 + n)
+        text = [own[place // 4] if place % 4 == 0 else word for place, word in enumerate(template)]
+        docs.append(Doc(f"{n:03}", " ".join(text), (0.0,)))
+        if n >= count - copies:
+            docs.append(Doc(f"{n:03}-copy", " ".join([*text[:110], "another", *text[111:]]), (1.0,)))
+    return docs
+
+
 def test_families_lose_all_but_the_greedy_answer(scratch_tables: Make) -> None:
     docs = [*families(25, 5), Doc("blank", " ", (0.0,)), Doc("blanker", "\n\n", (0.0,))]
     removed, figures = by_joins(scratch_tables(), docs)
@@ -169,3 +183,43 @@ def test_later_rows_are_judged_against_what_was_kept_as_in_one_go(scratch_tables
     again, nothing = by_joins(scratch_tables(), kept)
     assert (again, nothing["near_compared_pairs"]) == ({}, 0)
     assert figures["near_compared_pairs"] > 0
+
+
+def test_near_copies_in_a_crowd_that_is_half_alike_are_found_by_a_second_band(
+    scratch_tables: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The copies are no heads: whole buckets alone would never show them.
+    monkeypatch.setattr(module, "BOUNDS", (Bounds(3, 1),))
+    monkeypatch.setattr(module, "SPLIT", Bounds(8, 2))
+    docs = crowd(40, copies=6)
+    removed, figures = by_joins(scratch_tables(), docs)
+    check(docs, removed)
+    assert len(removed) == 6
+    assert figures["near_rounds"] > 1
+    assert figures["near_came_back"] == 0
+
+
+def test_a_crowd_without_copies_is_given_up_and_no_pair_is_compared_twice(
+    scratch_tables: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "BOUNDS", (Bounds(3, 1), Bounds(5, 2), Bounds(6, 3)))
+    monkeypatch.setattr(module, "SPLIT", Bounds(3, 1))
+    docs = crowd(30)
+    removed, figures = by_joins(scratch_tables(), docs)
+    assert removed == {}
+    assert figures["near_rounds"] == 4
+    assert 30 < figures["near_compared_pairs"] <= 30 * 29 / 2
+    assert figures["near_uncompared_pairs"] > 0
+
+
+def test_old_rows_of_a_crowd_are_neither_compared_nor_counted_as_left(
+    scratch_tables: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "BOUNDS", (Bounds(3, 1),))
+    docs = crowd(30)
+    rows = [*[Doc(doc.id, doc.text, doc.rank, old=True) for doc in docs[1:]], Doc("new", docs[0].text, (1.0,))]
+    removed, figures = by_joins(scratch_tables(), rows)
+    assert removed == {}
+    assert figures["near_compared_pairs"] <= 29
+    # Counted once a bucket: the new row has 28.
+    assert figures["near_uncompared_pairs"] <= 28 * 29

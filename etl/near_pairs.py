@@ -1,0 +1,124 @@
+"""Pairs of rows that may be near-duplicates: the rows that meet in a bucket, those of them that are compared, and which are truly alike."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+from pyspark.sql import Window
+from pyspark.sql import functions as F
+
+from etl.tables import Tables
+from udfs.minhash import MinHashSettings
+from udfs.near import EDGES_DDL, alike
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """Up to `rows` rows of a bucket are compared all with all; of more, each with the best `heads`."""
+
+    rows: int
+    heads: int
+
+
+# Rows of a bucket whose pairs with its heads may go to one group: what a task holds at once.
+HOME_ROWS = 64
+# Shingles of the pairs of a group, at 8 bytes each.
+GROUP_SHINGLES = 1_000_000
+# Ids of that many rows, about 40 MB, are sent to where the texts are; for more, the texts are sent to the ids.
+BROADCAST_ROWS = 500_000
+
+
+@dataclass(frozen=True)
+class Search:
+    """What near-duplicates are looked for with. `texts` has item_id and text, of all rows and perhaps more; `has_old`: some rows are old."""
+
+    tables: Tables
+    texts: DataFrame
+    settings: MinHashSettings
+    max_driver_edges: int
+    has_old: bool = False
+
+
+def buckets(search: Search, live: DataFrame) -> DataFrame:
+    """The rows (item_id, priority, n_shingles, old, bands) once for each band, `at` being its number: a bucket is the rows of a band."""
+    told = ("item_id", "priority", "n_shingles", "old")
+    every = live.select(*told, F.posexplode("bands").alias("at", "band"))
+    new = every.where("NOT old")
+    if not search.has_old or live.where("NOT old").count() * search.settings.bands > BROADCAST_ROWS:
+        return every
+    # Few rows are new: of the old ones, those that meet none of them stay where they are.
+    met = every.where("old").join(F.broadcast(new.select("band").distinct()), "band", "left_semi")
+    return new.unionByName(met)
+
+
+def split(crowded: DataFrame, live: DataFrame, step: int) -> DataFrame:
+    """Cuts buckets by a second band of their rows, the one `step` further on: what is much alike shares many, what is half alike few."""
+    second = F.get("bands", F.pmod(F.col("at") + step, F.size("bands")))
+    both = crowded.join(live.select("item_id", "bands"), "item_id")
+    return both.withColumn("band", F.xxhash64("band", second)).drop("bands")
+
+
+def placed(rows: DataFrame) -> DataFrame:
+    """The rows of the buckets in which there is something to compare, each with its place (1 is the best), the bucket's size and its old rows."""
+    ordered = Window.partitionBy("band").orderBy("priority", "item_id")
+    whole = ordered.rowsBetween(Window.unboundedPreceding, Window.unboundedFollowing)
+    counted = rows.withColumns(
+        {
+            "place": F.row_number().over(ordered),
+            "size": F.count(F.lit(1)).over(whole),
+            "n_old": F.sum(F.col("old").cast("long")).over(whole),
+        }
+    )
+    return counted.where("size > 1 AND n_old < size").drop("priority")
+
+
+def over(bucketed: DataFrame, bounds: Bounds) -> DataFrame:
+    """The rows of the buckets that a bound leaves partly uncompared, as `placed` takes them."""
+    large = bucketed.where(F.col("size") > bounds.rows)
+    return large.withColumnRenamed("place", "priority").drop("size", "n_old")
+
+
+def uncompared(bucketed: DataFrame, bounds: Bounds) -> int:
+    """How many pairs, not of two old rows, the buckets over the bound hold beyond those with their heads."""
+    rest, old = F.col("size") - bounds.heads, F.greatest(F.col("n_old") - bounds.heads, F.lit(0))
+    first = bucketed.where((F.col("place") == 1) & (F.col("size") > bounds.rows))
+    pairs = (rest * (rest - 1) - old * (old - 1)) / 2
+    told = first.agg(F.sum(pairs.cast("long")).alias("pairs")).first()
+    return int(told["pairs"] or 0) if told else 0
+
+
+def pairs_of(bucketed: DataFrame, bounds: Bounds, threshold: float) -> DataFrame:
+    """Each pair once, the better row first, with a bucket where it was found (`home`: the part of it that one task compares).
+
+    Sets of very different sizes can not be alike: their Jaccard is at most the ratio of the sizes.
+    """
+    heads = bucketed.where((F.col("size") <= bounds.rows) | (F.col("place") <= bounds.heads))
+    a = heads.selectExpr("band", "item_id AS a_id", "n_shingles AS a_n", "old AS a_old", "place AS a_place")
+    b = bucketed.selectExpr("band", "item_id AS b_id", "n_shingles AS b_n", "old AS b_old", "place AS b_place")
+    ratio = F.least("a_n", "b_n") / F.greatest("a_n", "b_n")
+    met = b.join(a, "band").where("a_place < b_place AND NOT (a_old AND b_old)").where(ratio >= threshold)
+    home = F.min(F.struct("band", F.expr(f"b_place div {HOME_ROWS}").alias("part"))).alias("home")
+    shingles = F.first(F.col("a_n") + F.col("b_n")).cast("long").alias("shingles")
+    return met.groupBy("a_id", "b_id").agg(home, shingles)
+
+
+def verified(search: Search, pairs: DataFrame, count: int, shingles: int) -> DataFrame:
+    """The pairs whose true Jaccard is at or over the threshold, as EDGES_DDL; `count` and `shingles` are those of all pairs."""
+    settings = search.settings
+
+    def compare(compared: pa.Table, texts: pa.Table) -> pa.Table:
+        return alike(compared, texts, settings)
+
+    # Selected twice: two sides of a cogroup must not share a column.
+    group = F.pmod(F.xxhash64("home"), F.lit(1 + shingles // GROUP_SHINGLES)).alias("group")
+    ends = pairs.select(group, F.explode(F.array("a_id", "b_id")).alias("item_id")).distinct()
+    wanted = F.broadcast(ends) if 2 * count <= BROADCAST_ROWS else ends
+    texts = search.texts.select("item_id", "text").join(wanted, "item_id")
+    both: Any = pairs.select(group, "a_id", "b_id").groupBy("group").cogroup(texts.groupBy("group"))
+    edges: DataFrame = both.applyInArrow(compare, EDGES_DDL)
+    return edges
