@@ -3,15 +3,15 @@
 What is compared. Rows with equal sets of shingles collapse first: the best stands for all, at Jaccard 1. The others meet in buckets, the rows that share a
 band key. In a bucket of at most `Bounds.rows` rows all pairs are compared; in a larger one each row is compared with the `Bounds.heads` best rows alone, so
 that the work grows with the rows and never with their square. Survivors are taken from all edges found so far, and the buckets that were too large go on
-with the rows that are kept, at higher bounds; no pair is compared twice. Buckets that are too large for the highest bound hold rows that are half alike, as
-of one template, and near-copies among them that no head is like: these are looked for where rows share a second band too. That ends when no bucket was too
-large and no row came back (one whose only better neighbour was removed after all), when a second band found nothing, or after LAST_ROUND.
+with the rows that are kept, at higher bounds; no pair is compared twice. That ends when no bucket was too large and no row came back (one whose only better
+neighbour was removed after all), when a round at the highest bound found nothing, or after LAST_ROUND.
 
 What the answer is. Only an edge to a kept row removes a row, so pairs with a removed end need no comparison. Once every two kept rows that share a bucket
 have been compared, no kept row has an edge to another, and every removed row has one to a better kept row; only the sequential greedy answer over all
-pairs that share a bucket is like that. Otherwise the same holds for the pairs that were compared, and the figures `near_uncompared_pairs` (at most so many
-pairs of kept rows in the buckets that were still too large, counted once a bucket) and `near_came_back` (rows that came back in the last round) say what
-was left. Rows that meet in no bucket are not compared: see `MinHashSettings` for how rarely that happens to two that are alike.
+pairs that share a bucket is like that. Where a bucket stays too large (a crowd of rows that are half alike, as of one template), the same holds for the
+pairs that were compared, and the figures `near_uncompared_pairs` (pairs of kept rows in such buckets, counted once a bucket) and `near_came_back` (rows that
+came back in the last round) say what was left. Near-copies among a crowd still meet by their other bands. Rows that meet in no bucket are not compared: see
+`MinHashSettings` for how rarely that happens to two that are alike.
 
 Bytes. Texts, not shingles, go to where they are compared (a text is smaller than its hashes), once for each group of pairs that needs them; all pairs of a
 bucket are in one group. No stage runs in one task, and no graph is held by the driver beyond `max_driver_edges`.
@@ -26,17 +26,16 @@ from typing import TYPE_CHECKING
 from pyspark.sql import Window
 from pyspark.sql import functions as F
 
-from etl.near_pairs import Bounds, Search, buckets, over, pairs_of, placed, split, uncompared, verified
+from etl.near_pairs import Bounds, Search, buckets, over, pairs_of, placed, uncompared, verified
 from etl.survivors import removed_rows
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-# A round takes near-copies away, so the next can look closer at what is left. In the worst case, where nothing is alike, a row is compared with 64 others
-# for each of its bands, and then with 16 to 63 for each of them in the first round that finds nothing by a second band.
+# A round takes near-copies away, so the next can look closer at what is left. In the worst case, where nothing is alike, a row is compared with the 64 best
+# of each of its buckets.
 BOUNDS = (Bounds(16, 4), Bounds(64, 16), Bounds(256, 64))
-SPLIT = Bounds(64, 16)
-LAST_ROUND = 8
+LAST_ROUND = 6
 
 
 @dataclass
@@ -75,96 +74,69 @@ def _all_removed(equal: DataFrame, removed: DataFrame) -> DataFrame:
 
 @dataclass
 class _Rounds:
-    """What the rounds have come to. `large` are the rows of the buckets that were over the bound in the first one, `crowded` those that still were in the
-    last one without a second band."""
+    """What the rounds have come to. `large` are the rows of the buckets that were over the bound in the first one."""
 
     search: Search
     live: DataFrame
     removed: DataFrame
-    large: DataFrame
-    crowded: DataFrame
+    large: DataFrame | None = None
     pairs: list[DataFrame] = field(default_factory=list)
     edges: list[DataFrame] = field(default_factory=list)
     compared: int = 0
     uncompared: int = 0
     came_back: int = 0
 
-    @classmethod
-    def first(cls, search: Search, live: DataFrame) -> _Rounds:
-        """The first round, over all buckets."""
-        nothing = search.tables.spark.createDataFrame([], "item_id string, kept_id string, cosine double")
-        bucketed = search.tables.scratch("near_buckets_0", placed(buckets(search, live)))
-        large = over(bucketed, BOUNDS[0])
-        rounds = cls(search, live, nothing, large, large)
-        rounds._whole(0, bucketed)
-        return rounds
-
     def go_on(self, number: int) -> bool:
-        """Another round; tells whether there may be more to find."""
-        if number >= len(BOUNDS) and not self.came_back:
-            second = split(self._kept(self.crowded), self.live, number - len(BOUNDS) + 1)
-            bucketed = self.search.tables.scratch(f"near_buckets_{number}", placed(second))
-            return self._compare(number, bucketed, SPLIT)
-        self._whole(number, self.search.tables.scratch(f"near_buckets_{number}", placed(self._kept(self.large))))
-        return True
+        """Compares what the bounds of a round allow, and judges again by all edges so far. Tells whether another round may find more."""
+        bounds, tables = BOUNDS[min(number, len(BOUNDS) - 1)], self.search.tables
+        rows = buckets(self.search, self.live) if self.large is None else self._kept(self.large)
+        bucketed = tables.scratch(f"near_buckets_{number}", placed(rows))
+        self.large = over(bucketed, bounds) if self.large is None else self.large
+        self.uncompared = uncompared(bucketed, bounds)
+        found = self._edges(number, bucketed, bounds)
+        self.came_back = self._judge(number, found) if found is not None else 0
+        new = number + 1 < len(BOUNDS) or found is not None
+        return bool(self.came_back or (self.uncompared and new))
 
-    def is_done(self) -> bool:
-        """Tells whether all kept rows that share a bucket have been compared."""
-        return not self.uncompared and not self.came_back
-
-    def _whole(self, number: int, bucketed: DataFrame) -> None:
-        bounds = BOUNDS[min(number, len(BOUNDS) - 1)]
-        self.crowded, self.uncompared = over(bucketed, bounds), uncompared(bucketed, bounds)
-        self._compare(number, bucketed, bounds)
-
-    def _compare(self, number: int, bucketed: DataFrame, bounds: Bounds) -> bool:
-        """Compares what the bounds allow in these buckets, and judges again by all edges so far. Tells whether there was a new edge."""
-        self.came_back = 0
-        tables = self.search.tables
-        every = pairs_of(bucketed, bounds, self.search.settings.threshold)
-        pairs = tables.scratch(f"near_pairs_{number}", self._new(every))
+    def _edges(self, number: int, bucketed: DataFrame, bounds: Bounds) -> DataFrame | None:
+        """The edges among the pairs that the bounds allow and no round before has compared; None where there is none."""
+        tables, pairs = self.search.tables, pairs_of(bucketed, bounds, self.search.settings.threshold)
+        for before in self.pairs:
+            pairs = pairs.join(before.select("a_id", "b_id"), ["a_id", "b_id"], "left_anti")
+        pairs = tables.scratch(f"near_pairs_{number}", pairs)
         told = pairs.agg(F.count(F.lit(1)).alias("pairs"), F.sum("shingles").alias("shingles")).first()
         if told is None or told["pairs"] == 0:
-            return False
+            return None
         self.pairs.append(pairs)
         self.compared += told["pairs"]
         edges = tables.scratch(f"near_edges_{number}", verified(self.search, pairs, told["pairs"], told["shingles"]))
-        if edges.isEmpty():
-            return False
-        self.edges.append(edges)
-        before, self.removed = self.removed, tables.scratch(f"near_removed_{number}", self._survived())
-        self.came_back = _came_back(before, self.removed, self.large) if number else 0
-        return True
+        return None if edges.isEmpty() else edges
 
-    def _new(self, pairs: DataFrame) -> DataFrame:
-        for before in self.pairs:
-            pairs = pairs.join(before.select("a_id", "b_id"), ["a_id", "b_id"], "left_anti")
-        return pairs
-
-    def _survived(self) -> DataFrame:
+    def _judge(self, number: int, new: DataFrame) -> int:
+        """Takes survivors from all edges; returns how many rows of the large buckets came back."""
+        self.edges.append(new)
         every = reduce(lambda a, b: a.unionByName(b), self.edges)
         priority = self.live.select("item_id", "priority")
-        return removed_rows(self.search.tables, every, priority, self.search.max_driver_edges)
+        survived = removed_rows(self.search.tables, every, priority, self.search.max_driver_edges)
+        before, self.removed = self.removed, self.search.tables.scratch(f"near_removed_{number}", survived)
+        return _came_back(before, self.removed, self.large) if number and self.large is not None else 0
 
     def _kept(self, rows: DataFrame) -> DataFrame:
         return rows.join(self.removed.select("item_id"), "item_id", "left_anti")
 
     def found(self, rounds: int) -> Found:
         """The rows that are removed in the end, and the figures."""
-        if rounds > len(BOUNDS) and self.uncompared:
-            self.uncompared = uncompared(placed(self._kept(self.large)), BOUNDS[-1])
         counted = {"rounds": rounds, "compared_pairs": self.compared, "uncompared_pairs": self.uncompared}
         counted["came_back"] = self.came_back
         return Found(self.removed, {f"near_{name}": float(value) for name, value in counted.items()})
 
 
 def _in_rounds(search: Search, live: DataFrame) -> Found:
-    rounds, number = _Rounds.first(search, live), 1
-    while number < LAST_ROUND and not rounds.is_done():
+    nothing = search.tables.spark.createDataFrame([], "item_id string, kept_id string, cosine double")
+    rounds, number = _Rounds(search, live, nothing), 0
+    while rounds.go_on(number) and number + 1 < LAST_ROUND:
         number += 1
-        if not rounds.go_on(number - 1):
-            break
-    return rounds.found(number)
+    return rounds.found(number + 1)
 
 
 def _came_back(before: DataFrame, removed: DataFrame, large: DataFrame) -> int:

@@ -45,22 +45,14 @@ class Search:
 
 
 def buckets(search: Search, live: DataFrame) -> DataFrame:
-    """The rows (item_id, priority, n_shingles, old, bands) once for each band, `at` being its number: a bucket is the rows of a band."""
-    told = ("item_id", "priority", "n_shingles", "old")
-    every = live.select(*told, F.posexplode("bands").alias("at", "band"))
+    """The rows (item_id, priority, n_shingles, old, bands) once for each band: a bucket is the rows of a band."""
+    every = live.select("item_id", "priority", "n_shingles", "old", F.explode("bands").alias("band"))
     new = every.where("NOT old")
     if not search.has_old or live.where("NOT old").count() * search.settings.bands > BROADCAST_ROWS:
         return every
     # Few rows are new: of the old ones, those that meet none of them stay where they are.
     met = every.where("old").join(F.broadcast(new.select("band").distinct()), "band", "left_semi")
     return new.unionByName(met)
-
-
-def split(crowded: DataFrame, live: DataFrame, step: int) -> DataFrame:
-    """Cuts buckets by a second band of their rows, the one `step` further on: what is much alike shares many, what is half alike few."""
-    second = F.get("bands", F.pmod(F.col("at") + step, F.size("bands")))
-    both = crowded.join(live.select("item_id", "bands"), "item_id")
-    return both.withColumn("band", F.xxhash64("band", second)).drop("bands")
 
 
 def placed(rows: DataFrame) -> DataFrame:
