@@ -25,7 +25,7 @@ from typing import Any
 
 import pyarrow.dataset as ds
 from common import ROOT, goal, write_result
-from environments import NotInstalledError, python_of
+from environments import TEXT_DEDUP, TEXT_DEDUP_NEEDS, NotInstalledError, python_of
 from near_text import DATA, build, build_crowd, build_skewed, score, strangers
 from processes import Ran, run_client
 
@@ -50,23 +50,7 @@ class Tool:
 OWN = Tool("boostqa", "near_boostqa.py")
 OTHERS = (
     Tool("datatrove", "near_datatrove.py", ("datatrove[io,processing]==0.10.1", "spacy==3.8.18")),
-    # Its index of embeddings and its Spark form ask for much that its MinHash does without.
-    Tool(
-        "text-dedup",
-        "near_textdedup.py",
-        (
-            "datasets==2.21.0",
-            "numpy==1.26.4",
-            "pyarrow==17.0.0",
-            "scipy==1.14.1",
-            "click==8.1.7",
-            "click-option-group==0.5.6",
-            "xxhash==3.5.0",
-            "rich==13.9.4",
-            "tqdm==4.67.1",
-        ),
-        ("text-dedup==0.4.0",),
-    ),
+    Tool("text-dedup", "near_textdedup.py", TEXT_DEDUP_NEEDS, TEXT_DEDUP),
 )
 
 
