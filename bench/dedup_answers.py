@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 from common import ROOT
-from environments import TEXT_DEDUP, TEXT_DEDUP_NEEDS, NotInstalledError, python_of, versions_in
+from environments import SEMHASH, TEXT_DEDUP, TEXT_DEDUP_NEEDS, NotInstalledError, python_of, versions_in
 from labelled_sets import Labelled
 from numpy.typing import NDArray
 
@@ -31,7 +31,7 @@ MAX_UNKNOWN = 0.1
 # Of `dedup` in conf/base.yaml.
 THRESHOLD = 0.90
 PEERS = {
-    "semhash": ("semhash_groups.py", ("semhash==0.5.0",), ()),
+    "semhash": ("semhash_groups.py", SEMHASH, ()),
     "text-dedup": ("text_dedup_groups.py", TEXT_DEDUP_NEEDS, TEXT_DEDUP),
 }
 PEER_LIMIT_S = 900

@@ -25,6 +25,7 @@ TEXT_DEDUP_NEEDS = (
     "tqdm==4.67.1",
 )
 TEXT_DEDUP = ("text-dedup==0.4.0",)
+SEMHASH = ("semhash==0.5.0", "numpy==2.2.6", "pyarrow==25.0.1")
 
 
 class NotInstalledError(RuntimeError):
