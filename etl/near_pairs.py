@@ -25,12 +25,15 @@ class Bounds:
     heads: int
 
 
-# Rows of a bucket whose pairs with its heads may go to one group: what a task holds at once.
-HOME_ROWS = 64
+# Shingles of the rows of a bucket, and of its heads, whose pairs may go to one group, at 8 bytes each beside their text: what a task holds at once. A row of
+# more goes alone.
+HOME_SHINGLES = 250_000
 # Shingles of the pairs of a group, at 8 bytes each.
 GROUP_SHINGLES = 1_000_000
 # Ids of that many rows, about 40 MB, are sent to where the texts are; for more, the texts are sent to the ids.
 BROADCAST_ROWS = 500_000
+# What of a row is known of each end of a pair.
+ENDS = ("item_id", "n_shingles", "old", "place", "part")
 
 
 @dataclass(frozen=True)
@@ -56,12 +59,15 @@ def buckets(search: Search, live: DataFrame) -> DataFrame:
 
 
 def placed(rows: DataFrame) -> DataFrame:
-    """The rows of the buckets in which there is something to compare, each with its place (1 is the best), the bucket's size and its old rows."""
+    """The rows of the buckets in which there is something to compare, each with its place (1 is the best), the part of the bucket that it is in, and the
+    bucket's size and old rows."""
     ordered = Window.partitionBy("band").orderBy("priority", "item_id")
     whole = ordered.rowsBetween(Window.unboundedPreceding, Window.unboundedFollowing)
+    before = ordered.rowsBetween(Window.unboundedPreceding, Window.currentRow)
     counted = rows.withColumns(
         {
             "place": F.row_number().over(ordered),
+            "part": F.floor((F.sum("n_shingles").over(before) - F.col("n_shingles")) / HOME_SHINGLES),
             "size": F.count(F.lit(1)).over(whole),
             "n_old": F.sum(F.col("old").cast("long")).over(whole),
         }
@@ -72,7 +78,7 @@ def placed(rows: DataFrame) -> DataFrame:
 def over(bucketed: DataFrame, bounds: Bounds) -> DataFrame:
     """The rows of the buckets that a bound leaves partly uncompared, as `placed` takes them."""
     large = bucketed.where(F.col("size") > bounds.rows)
-    return large.withColumnRenamed("place", "priority").drop("size", "n_old")
+    return large.withColumnRenamed("place", "priority").drop("part", "size", "n_old")
 
 
 def uncompared(bucketed: DataFrame, bounds: Bounds) -> int:
@@ -85,18 +91,19 @@ def uncompared(bucketed: DataFrame, bounds: Bounds) -> int:
 
 
 def pairs_of(bucketed: DataFrame, bounds: Bounds, threshold: float) -> DataFrame:
-    """Each pair once, the better row first, with a bucket where it was found (`home`: the part of it that one task compares).
+    """Each pair once, the better row first, with a bucket where it was found (`home`: the parts of it that one task compares).
 
     Sets of very different sizes can not be alike: their Jaccard is at most the ratio of the sizes.
     """
     heads = bucketed.where((F.col("size") <= bounds.rows) | (F.col("place") <= bounds.heads))
-    a = heads.selectExpr("band", "item_id AS a_id", "n_shingles AS a_n", "old AS a_old", "place AS a_place")
-    b = bucketed.selectExpr("band", "item_id AS b_id", "n_shingles AS b_n", "old AS b_old", "place AS b_place")
-    ratio = F.least("a_n", "b_n") / F.greatest("a_n", "b_n")
-    met = b.join(a, "band").where("a_place < b_place AND NOT (a_old AND b_old)").where(ratio >= threshold)
-    home = F.min(F.struct("band", F.expr(f"b_place div {HOME_ROWS}").alias("part"))).alias("home")
-    shingles = F.first(F.col("a_n") + F.col("b_n")).cast("long").alias("shingles")
-    return met.groupBy("a_id", "b_id").agg(home, shingles)
+    a, b = ([F.col(name).alias(f"{side}_{name}") for name in ENDS] for side in "ab")
+    met = bucketed.select("band", *b).join(heads.select("band", *a), "band")
+    ratio = F.least("a_n_shingles", "b_n_shingles") / F.greatest("a_n_shingles", "b_n_shingles")
+    wanted = met.where("a_place < b_place AND NOT (a_old AND b_old)").where(ratio >= threshold)
+    home = F.min(F.struct("band", "a_part", "b_part")).alias("home")
+    shingles = F.first(F.col("a_n_shingles") + F.col("b_n_shingles")).cast("long").alias("shingles")
+    pair = [F.col(f"{side}_item_id").alias(f"{side}_id") for side in "ab"]
+    return wanted.groupBy(*pair).agg(home, shingles)
 
 
 def verified(search: Search, pairs: DataFrame, count: int, shingles: int) -> DataFrame:
