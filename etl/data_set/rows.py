@@ -39,10 +39,11 @@ ORDER = ("uri", "number", "position")
 
 @dataclass(frozen=True)
 class Output:
-    """Where the rows go, and as files of which kind of `etl.part_files.ENCODERS`."""
+    """Where the rows go, as files of which kind of `etl.part_files.ENCODERS`, and what they are: `dedup /data/a.jsonl`."""
 
     folder: str
     kind: str
+    what: str
 
 
 def step_of(name: str, run: Callable[[Job, Output], Outcome], output: Output, settings: tuple[str, ...]) -> Step:
@@ -129,7 +130,13 @@ def write(job: Job, rows: DataFrame, output: Output, outcome: Outcome) -> Outcom
         rows = rows.repartitionByRange(*ORDER).sortWithinPartitions(*ORDER).select(*COLUMNS)
     parts = job.tables.scratch("data_set_parts", write_parts(rows, f"{output.folder}/{ROWS}", output.kind, ("record",)))
     files = [row.asDict() for row in parts.orderBy("path").collect()]
-    told = {"id": made, "format": output.kind, "rows": sum(file["rows"] for file in files), "files": files}
+    told = {
+        "what": output.what,
+        "id": made,
+        "format": output.kind,
+        "rows": sum(file["rows"] for file in files),
+        "files": files,
+    }
     told |= {"counts": outcome.dropped, "figures": outcome.figures}
     write_over(f"{output.folder}/{MANIFEST}", json.dumps(told, indent=1).encode())
     return replace(outcome, ids={"written": made})
@@ -150,4 +157,4 @@ def manifest_in(folder: str) -> dict[str, Any] | None:
         told = json.loads(read_bytes(path)) if exists(path) else None
     except ValueError:
         return None
-    return told if isinstance(told, dict) and {"id", "format", "rows", "files", "counts"} <= told.keys() else None
+    return told if isinstance(told, dict) and {"what", "id", "format", "files"} <= told.keys() else None

@@ -149,6 +149,7 @@ def test_decontaminate_names_the_item_that_a_row_shares_words_with(spark: SparkS
         (["dedup", "ROWS"], "needs --out DIR"),
         (["dedup", "no.jsonl", "--out", "OUT"], "no.jsonl does not exist or matches no file"),
         (["dedup", "ROWS", "--out", "FULL"], "has files in it that are not of an earlier run"),
+        (["dedup", "ROWS", "--out", "OTHER"], "holds the rows of another command, dedup /other.jsonl"),
         (["dedup", "FOLDER", "--out", "OUT"], "out lies inside of"),
         (["dedup", "GLOB", "--out", "OUT"], "out lies inside of"),
         (["dedup", "EARLIER", "--out", "EARLIER"], "lies inside of"),
@@ -166,7 +167,15 @@ def test_what_the_user_got_wrong_is_one_line_and_writes_nothing(
     rows = write_jsonl(tmp_path / "rows.jsonl", ROWS)
     write_jsonl(tmp_path / "full" / "manifest.json", [{"mine": 1}])
     write_jsonl(tmp_path / "earlier" / "_boostqa" / "rows.jsonl", ROWS)
-    places = {"ROWS": rows, "OUT": tmp_path / "out", "FULL": tmp_path / "full", "FOLDER": tmp_path}
+    other = {"what": "dedup /other.jsonl", "id": "", "format": "parquet", "files": []}
+    write_jsonl(tmp_path / "other" / "manifest.json", [other])
+    places = {
+        "OTHER": tmp_path / "other",
+        "ROWS": rows,
+        "OUT": tmp_path / "out",
+        "FULL": tmp_path / "full",
+        "FOLDER": tmp_path,
+    }
     places |= {"EARLIER": tmp_path / "earlier", "GLOB": tmp_path / "{rows,out}*"}
     assert main([str(places.get(part, part)).replace("FOLDER", str(tmp_path)) for part in argv]) == 2
     said = capfd.readouterr().err
