@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +15,8 @@ import pytest
 import zstandard
 
 from etl.cli import main
-from tests.etl.tiny import write_jsonl
+from tests.etl.processes import kill_session
+from tests.etl.tiny import ROOT, write_jsonl
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -119,6 +123,26 @@ def test_another_threshold_embeds_nothing_again_and_replaces_the_files(
     assert len(rows) == len(ROWS) + 1
     first = next(row for row in rows if row["text"] == PRICE)
     assert (first["verdict"], first["record"]) == ("kept", ROWS[0])
+
+
+@pytest.mark.long
+def test_a_run_that_is_killed_is_run_again_to_the_same_rows(folder: Path, tmp_path: Path) -> None:
+    """Killed when it has embedded, and again when it has begun to write."""
+    out = tmp_path / "out"
+    argv = ["dedup", str(folder / "rows.jsonl"), "--text-field", "body", "--out", str(out)]
+    for begun in ("_boostqa/*/edges/_delta_log/*.json", "rows/part-*"):
+        with (tmp_path / "log").open("ab") as log:
+            child = subprocess.Popen(
+                [sys.executable, "-m", "etl", *argv], cwd=ROOT, stdout=log, stderr=log, start_new_session=True
+            )
+        while not list(out.glob(begun)):
+            assert child.poll() is None, (tmp_path / "log").read_text("utf-8")
+            time.sleep(0.02)
+        kill_session(child.pid)
+        child.wait()
+        assert not (out / "manifest.json").exists()
+    assert main(argv) == 0
+    assert read(out) == read(folder / "out")
 
 
 def test_measure_tells_how_diverse_a_data_set_is(spark: SparkSession, tmp_path: Path) -> None:
