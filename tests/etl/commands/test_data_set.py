@@ -110,22 +110,6 @@ def test_the_manifest_counts_what_is_there(folder: Path) -> None:
 
 
 @pytest.mark.long
-def test_another_threshold_embeds_nothing_again_and_replaces_the_files(
-    folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    data, out = folder / "rows.jsonl", folder / "out"
-    argv = ["dedup", str(data), "--text-field", "body", "--out", str(out), "--out-format", "jsonl.zst"]
-    assert main([*argv, "--set", "dedup.threshold=0.99"]) == 0
-    assert re.search(r"embed +unchanged", capsys.readouterr().err)
-    assert not list(out.glob("rows/*.parquet"))
-    lines = [line for part in out.glob("rows/part-*") for line in zstandard.decompress(part.read_bytes()).splitlines()]
-    rows = [json.loads(line) for line in lines]
-    assert len(rows) == len(ROWS) + 1
-    first = next(row for row in rows if row["text"] == PRICE)
-    assert (first["verdict"], first["record"]) == ("kept", ROWS[0])
-
-
-@pytest.mark.long
 def test_a_run_that_is_killed_is_run_again_to_the_same_rows(folder: Path, tmp_path: Path) -> None:
     """Killed when it has embedded, and again when it has begun to write."""
     out = tmp_path / "out"
@@ -143,6 +127,22 @@ def test_a_run_that_is_killed_is_run_again_to_the_same_rows(folder: Path, tmp_pa
         assert not (out / "manifest.json").exists()
     assert main(argv) == 0
     assert read(out) == read(folder / "out")
+
+
+@pytest.mark.long
+def test_another_threshold_embeds_nothing_again_and_replaces_the_files(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, out = folder / "rows.jsonl", folder / "out"
+    argv = ["dedup", str(data), "--text-field", "body", "--out", str(out), "--out-format", "jsonl.zst"]
+    assert main([*argv, "--set", "dedup.threshold=0.99"]) == 0
+    assert re.search(r"embed +unchanged", capsys.readouterr().err)
+    assert not list(out.glob("rows/*.parquet"))
+    lines = [line for part in out.glob("rows/part-*") for line in zstandard.decompress(part.read_bytes()).splitlines()]
+    rows = [json.loads(line) for line in lines]
+    assert len(rows) == len(ROWS) + 1
+    first = next(row for row in rows if row["text"] == PRICE)
+    assert (first["verdict"], first["record"]) == ("kept", ROWS[0])
 
 
 def test_measure_tells_how_diverse_a_data_set_is(spark: SparkSession, tmp_path: Path) -> None:
