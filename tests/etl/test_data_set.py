@@ -60,7 +60,7 @@ def write_gz(path: Path) -> Path:
 
 
 def write_parquet(path: Path) -> Path:
-    pq.write_table(pa.Table.from_pylist([{**row, "tags": None} for row in ROWS]), path)
+    pq.write_table(pa.Table.from_pylist([{"long": None, **row, "tags": None} for row in ROWS]), path)
     return path
 
 
@@ -115,6 +115,7 @@ def test_any_value_is_written_as_json(value: Any, written: Any) -> None:
     assert json.loads(text) == {"v": written}
 
 
+@pytest.mark.long
 def test_what_comes_back_late_is_compared_by_its_words_with_all_that_stay(spark: SparkSession, tmp_path: Path) -> None:
     """Windows over one text, each near to the next alone; and a pair by meaning that takes the first one away."""
     rng = random.Random(1)

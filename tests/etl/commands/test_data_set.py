@@ -80,7 +80,7 @@ def test_rows_come_in_their_order_with_all_their_fields(folder: Path) -> None:
     rows = read_in_order(folder / "out")
     assert [row["position"] for row in rows] == [str(line) for line in range(1, len(ROWS) + 2)]
     assert [json.loads(row["record"]) for row in rows[:-1]] == ROWS
-    assert (rows[-1]["record"], rows[-1]["raw"]) == (None, "not JSON")
+    assert (rows[-1]["record"], rows[-1]["raw"]) == (None, "not JSON\n")
     assert {row["uri"] for row in rows} == {str(folder / "rows.jsonl")}
 
 
