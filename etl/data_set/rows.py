@@ -147,7 +147,7 @@ def still_there(outcome: Outcome, output: Output) -> bool:
     told = manifest_in(output.folder) or {}
     same = told.get("id") == outcome.ids.get("written") and told.get("format") == output.kind
     there = {file.uri for file in list_stats(f"{output.folder}/{ROWS}")}
-    return same and all(file["path"] in there for file in told["files"])
+    return bool(same) and all(file["path"] in there for file in told["files"])
 
 
 def manifest_in(folder: str) -> dict[str, Any] | None:
