@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,13 +16,13 @@ from etl.embedder import embed_settings, in_task
 from etl.items import ITEM, question_items, seed_items, unique_seeds, vectors
 from etl.step import Job, Outcome, Step, count_reasons, the_labels, the_recipes
 from udfs.embedding import embed_texts, from_binary, to_binary
-from udfs.embedding_model import load_model, model_id
+from udfs.embedding_model import EmbedSettings, load_model, model_id
 from udfs.tasks import Parsed
 from udfs.taxonomy import prototypes
 from udfs.zero_shot import LEVELS, Labels, Prototypes, label
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+    from pyspark.sql import DataFrame, SparkSession
 
 KEY = ["item_id", "text_hash", "annotator"]
 LABELS_DDL = (
@@ -69,7 +69,7 @@ def _zero_shot(job: Job, every: DataFrame) -> int:
     todo = pending.join(vectors(job.tables, job.config.embed), ["item_id", "role", "text_hash"])
     if todo.isEmpty():
         return 0
-    made = _embedded_prototypes(job, texts)
+    made = _embedded_prototypes(job.spark, embed_settings(job.config.embed), tuple(texts))
     disciplines = disciplines_of(job.taxonomy)
     minimum = job.config.annotate.min_score
 
@@ -82,9 +82,14 @@ def _zero_shot(job: Job, every: DataFrame) -> int:
     return job.tables.append("annotations", rows.withColumn("model", F.lit(model)))
 
 
-def _embedded_prototypes(job: Job, texts: list[tuple[str, str]]) -> Prototypes:
-    """Embeds the field prototypes and the level descriptions: a few hundred kilobytes. In the workers, so that the driver loads no model."""
-    settings = embed_settings(job.config.embed)
+@lru_cache(maxsize=1)
+def _embedded_prototypes(
+    spark: SparkSession, settings: EmbedSettings, texts: tuple[tuple[str, str], ...]
+) -> Prototypes:
+    """Embeds the field prototypes and the level descriptions, a few hundred kilobytes, once for both annotate steps of a run.
+
+    In a worker, so that the driver loads no model, and in one task: several would take longer to load it than one to embed so few.
+    """
 
     def embed(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
@@ -93,7 +98,8 @@ def _embedded_prototypes(job: Job, texts: list[tuple[str, str]]) -> Prototypes:
             yield pa.RecordBatch.from_arrays([batch.column("n"), vectors], names=["n", "vector"])
 
     numbered = list(enumerate([text for _, text in texts] + [text for _, text in LEVELS]))
-    rows = job.spark.createDataFrame(numbered, "n int, text string").mapInArrow(embed, "n int, vector binary").collect()
+    one_task = spark.createDataFrame(numbered, "n int, text string").coalesce(1)
+    rows = one_task.mapInArrow(embed, "n int, vector binary").collect()
     binary = [bytes(row["vector"]) for row in sorted(rows, key=lambda row: row["n"])]
     vectors = from_binary(binary, len(binary[0]) // 2)
     return Prototypes(tuple(field for field, _ in texts), vectors[: len(texts)], vectors[len(texts) :])
