@@ -33,6 +33,8 @@ _SAMPLE_BYTES = 512 << 20
 _BLOCK_BYTES = 8 << 20
 # Vectors of a partition of the shuffle.
 _PARTITION_BYTES = 24 << 20
+# Partitions of which each may write its own file of pairs.
+_FILES = 16
 # Left-out rows whose ids are sent to where the vectors are, about 100 MB; for more, the vectors are sent to the ids.
 _BROADCAST_ROWS = 1_000_000
 
@@ -161,7 +163,10 @@ def edges_within_cells(rows: DataFrame, n: int, packing: Packing) -> DataFrame:
 
     Cost grows with n x cell size. Old rows are not compared with each other.
     """
-    return compare(pack(rows, packing), partitions(n, packing), packing)
+    count = partitions(n, packing)
+    found = compare(pack(rows, packing), count, packing)
+    # Each partition would write a file of few pairs.
+    return found.hint("rebalance") if count > _FILES else found
 
 
 def pack(rows: DataFrame, packing: Packing) -> DataFrame:
