@@ -80,7 +80,8 @@ def measure(spark: SparkSession, planted: Planted, warehouse: Path, share_of_pea
     most = job.config.dedup.max_driver_edges
     chosen = stages.of("survivors", lambda: greedy(job.tables, edges, priority, most, count))
     removed = stages.of("removed", lambda: job.tables.scratch("removed", chosen.rows))
-    counts = fates(readable, removed.withColumn("method", F.lit("semantic")), edges)
+    all_read = readable.withColumn("unreadable", F.lit(None).cast("string"))
+    counts = fates(all_read, removed.withColumn("method", F.lit("semantic")), edges)
     figures = {
         "seconds": round(sum(stages.seconds.values()), 1),
         "stages": stages.seconds,

@@ -17,6 +17,8 @@ from udfs.intervals import wilson
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
+UNREADABLE = "unreadable_"
+
 
 def recall(job: Job, rows: DataFrame, edges: DataFrame) -> dict[str, float]:
     """Measures the share of true pairs that the cells found, by brute force of `dedup.audit_rows` sampled new rows with all, with its interval.
@@ -57,20 +59,24 @@ def _share(pairs: Sequence[int], found: Sequence[int]) -> dict[str, float]:
 
 
 def fates(rows: DataFrame, removed: DataFrame, edges: DataFrame) -> Counter[str]:
-    """Counts what became of all rows: `kept`, and METHOD_duplicate; and what must not be: `orphans`, removed rows whose kept row is none, and
-    `kept_pairs`, compared pairs at or over the threshold of which both rows stay. `rows` and `removed` come from `scratch`."""
+    """Counts what became of the rows (item_id, old, unreadable), all in one job; `rows` and `removed` come from `scratch`.
+
+    Each is `kept` or METHOD_duplicate. What must not be: `orphans`, removed rows whose kept row is none, and `kept_pairs`, compared pairs at or over the
+    threshold of which both rows stay. Beside these: `new` ones, and `unreadable_` REASON, which no vector decides on.
+    """
     gone = removed.select("item_id")
     kept = rows.select("item_id").join(gone, "item_id", "left_anti")
     both = edges
     for side in ("a_id", "b_id"):
         both = both.join(gone.withColumnRenamed("item_id", side), side, "left_anti")
+    loose = removed.join(kept.withColumnRenamed("item_id", "kept_id"), "kept_id", "left_anti")
     parts = [
         kept.selectExpr("'kept' AS what"),
         removed.selectExpr("concat(method, '_duplicate') AS what"),
-        removed.join(kept.withColumnRenamed("item_id", "kept_id"), "kept_id", "left_anti").selectExpr(
-            "'orphans' AS what"
-        ),
+        loose.selectExpr("'orphans' AS what"),
         both.selectExpr("'kept_pairs' AS what"),
+        rows.where("NOT old").selectExpr("'new' AS what"),
+        rows.where("unreadable IS NOT NULL").selectExpr(f"concat('{UNREADABLE}', unreadable) AS what"),
     ]
     counted = reduce(lambda a, b: a.unionByName(b), parts).groupBy("what").count().collect()
     return Counter({row["what"]: row["count"] for row in counted})

@@ -11,24 +11,34 @@ from pyspark.sql import functions as F
 
 from etl.config import Config
 from etl.items import ITEM, vectors
+from etl.step import count_reasons
 from etl.tables import Tables
 from udfs.text import normal_hash
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
+# The fate of a row that has no reason to be out.
+IN = "compared"
 HASHED_DDL = "item_id string, text_hash string, side string, priority array<double>, normal_hash string"
 
 
-def one_of_each(tables: Tables, rows: DataFrame) -> DataFrame:
-    """Gives all rows of an item but the first the reason `duplicate_id`. First is one without a reason; then the text and the other columns decide."""
+def one_of_each(tables: Tables, rows: DataFrame) -> tuple[DataFrame, dict[str, int]]:
+    """Gives all rows of an item but the first the reason `duplicate_id`. First is one without a reason; then the text and the other columns decide.
+
+    Returns the rows, and how many have which reason (IN: none).
+    """
+    fate = F.coalesce("reason", F.lit(IN))
     # Most often there are none: ids alone are cheap to look through, texts are not.
-    if rows.groupBy("item_id").count().where("count > 1").isEmpty():
-        return rows
+    items = rows.groupBy("item_id").agg(F.count("*").alias("n"), F.min(fate).alias("fate"))
+    counted = items.groupBy("fate").agg(F.sum("n").alias("rows"), F.max("n").alias("most")).collect()
+    if all(row["most"] == 1 for row in counted):
+        return rows, {row["fate"]: row["rows"] for row in counted}
     others = sorted(set(rows.columns) - {"item_id", "reason"})
     mine = Window.partitionBy("item_id").orderBy(F.col("reason").isNotNull(), *others, "reason")
     reason = F.when(F.row_number().over(mine) > 1, F.lit("duplicate_id")).otherwise(F.col("reason"))
-    return tables.scratch("dedup_one_of_each", rows.withColumn("reason", reason))
+    once = tables.scratch("dedup_one_of_each", rows.withColumn("reason", reason))
+    return once, count_reasons(once.withColumn("fate", fate), "fate")
 
 
 def described(tables: Tables, config: Config, rows: DataFrame) -> DataFrame:
@@ -38,8 +48,8 @@ def described(tables: Tables, config: Config, rows: DataFrame) -> DataFrame:
     def hashed(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             normal = pa.array([normal_hash(text) for text in batch.column("text").to_pylist()], pa.string())
-            plain = batch.drop_columns(["text"])
-            yield pa.RecordBatch.from_arrays([*plain.columns, normal], names=[*plain.schema.names, "normal_hash"])
+            plain = {name: batch.column(name) for name in (*ITEM, "side", "priority")}
+            yield pa.RecordBatch.from_pydict({**plain, "normal_hash": normal})
 
     better_first = [-F.coalesce(F.col(name).cast("double"), F.lit(0.0)) for name in config.dedup.priority]
     priority = F.array(*better_first).cast("array<double>").alias("priority")

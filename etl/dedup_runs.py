@@ -84,7 +84,8 @@ class History:
 
     def __init__(self, tables: Tables, scope: str) -> None:
         self._tables = tables
-        found = tables.read("dedup_runs").where(F.col("scope") == scope) if tables.exists("dedup_runs") else None
+        mine = (F.col("scope") == scope) & F.col("inputs_id").isNotNull()
+        found = tables.read("dedup_runs").where(mine) if tables.exists("dedup_runs") else None
         rows = found.orderBy(F.col("created_at").desc(), "dedup_id").collect() if found else []
         names = DedupRun.__dataclass_fields__
         self._runs = [DedupRun(**{name: row[name] for name in names}) for row in rows]
@@ -113,14 +114,17 @@ class History:
 
         alike = [one for one in self._runs if by(one) == by(run) and one.inputs_id != run.inputs_id]
         for one in alike[:_LOOKED_AT]:
-            if self._is_whole(one):
-                gone = self.compared(one).join(rows.select("item_id", "row_hash"), ["item_id", "row_hash"], "left_anti")
-                if gone.isEmpty():
-                    return one
+            before = self.compared(one.dedup_id) if self._is_whole(one) else None
+            now = rows.select("item_id", "row_hash")
+            if before is not None and before.join(now, ["item_id", "row_hash"], "left_anti").isEmpty():
+                return one
         return None
 
-    def compared(self, run: DedupRun) -> DataFrame:
-        """Returns the rows that a run and those before it in its chain have looked at: item_id, row_hash."""
+    def compared(self, dedup_id: str | None) -> DataFrame | None:
+        """Returns the rows that a run and those before it in its chain have looked at: item_id, row_hash; None for no run."""
+        run = self.known(dedup_id) if dedup_id else None
+        if run is None:
+            return None
         chain = F.col("dedup_id").isin([one.dedup_id for one in self._chain(run)])
         return self._tables.read("compared").where(chain).select("item_id", "row_hash")
 

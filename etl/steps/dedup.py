@@ -13,21 +13,17 @@ from pyspark.sql import functions as F
 from etl.centroids import centroids_for
 from etl.clusters import Survey, edges_within_cells, packing_for, survey, union, without
 from etl.components import components
-from etl.dedup_audit import fates, recall
-from etl.dedup_rows import all_removed, comparable, described, marked, one_of_each
+from etl.dedup_audit import UNREADABLE, fates, recall
+from etl.dedup_rows import IN, all_removed, comparable, described, marked, one_of_each
 from etl.dedup_runs import SETTINGS, DedupRun, History, new_run, record, removed_by, written
 from etl.errors import InvariantError
 from etl.items import ITEM, judged_questions, seeds
-from etl.step import Job, Outcome, Step, content_of, count_reasons, the_recipes
+from etl.step import Job, Outcome, Step, content_of, the_recipes
 from etl.survivors import Removed, greedy
 from udfs.comparison import EDGES_DDL
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
-
-
-# The fate of a row that has no reason to be out.
-IN = "compared"
 
 
 @dataclass(frozen=True)
@@ -42,25 +38,13 @@ class Scope:
     rows: Callable[[Job], DataFrame]
 
 
-@dataclass(frozen=True)
-class _Rows:
-    """The rows of a run: all that are `known` (see `etl.dedup_rows.marked`), and what the continued run has removed. Counts: the rows that no run before
-    has looked at, and those that no vector decides on, by reason."""
-
-    known: DataFrame
-    removed_before: DataFrame | None
-    new: int
-    unreadable: dict[str, int]
-
-
 def run(job: Job, scope: Scope) -> Outcome:
     """Removes equal texts first, then compares the rest inside cells of like vectors and keeps the best of what is over the threshold.
 
     Where an earlier run has looked at some of these rows, all of them unchanged, only the others are compared: with each other and with what it kept.
     """
     tables = job.tables
-    every = one_of_each(tables, tables.scratch("dedup_every", scope.rows(job)))
-    out = count_reasons(every.withColumn("fate", F.coalesce("reason", F.lit(IN))), "fate")
+    every, out = one_of_each(tables, tables.scratch("dedup_every", scope.rows(job)))
     rows = tables.scratch("dedup_described", described(tables, job.config, every.where("reason IS NULL")))
     history = History(tables, scope.id_name)
     this = new_run(job.config, scope.id_name, content_of(rows, "item_id", "row_hash"), out)
@@ -69,52 +53,36 @@ def run(job: Job, scope: Scope) -> Outcome:
         return done.outcome()
     parent = history.continued(this, rows) if job.config.dedup.incremental else None
     this = this.after(parent) if parent else this
-    finished = _made(job, _with_history(job, rows, history, parent), this, history)
-    counted = _accounted(finished, out)
-    record(tables, counted, history.known(this.dedup_id) is not None)
+    counted = _accounted(_made(job, rows, this, history), out)
+    record(tables, counted, again=history.known(this.dedup_id) is not None)
     return counted.outcome()
 
 
-def _with_history(job: Job, rows: DataFrame, history: History, parent: DedupRun | None) -> _Rows:
-    """Marks what an earlier run has decided."""
-    seen = history.compared(parent) if parent else None
-    removed = removed_by(job.tables, parent.dedup_id) if parent else None
-    known = job.tables.scratch("dedup_rows", marked(rows, seen, removed))
-    counted = known.groupBy("old", "unreadable").count().collect()
-    new = sum(row["count"] for row in counted if not row["old"])
-    unreadable: Counter[str] = Counter()
-    for row in counted:
-        if row["unreadable"] is not None:
-            unreadable[row["unreadable"]] += row["count"]
-    if parent:
-        job.say(f"{new} new rows beside those of an earlier run")
-    return _Rows(known, removed, new, unreadable)
-
-
-def _made(job: Job, rows: _Rows, this: DedupRun, history: History) -> DedupRun:
+def _made(job: Job, every: DataFrame, this: DedupRun, history: History) -> DedupRun:
     """Compares and removes; returns the run with what it has written and measured."""
     tables = job.tables
-    # What an attempt that was killed has written, a table at a time; or what is left of it where a table was restored.
-    there = written(tables, {name: [this.dedup_id] for name in ("edges", "duplicates", "compared")})
-    vectors = tables.scratch("dedup_vectors", comparable(tables, job.config, rows.known))
+    there = _there(job, this, history)
+    before = removed_by(tables, this.parent_id) if this.parent_id else None
+    rows = tables.scratch("dedup_rows", marked(every, history.compared(this.parent_id), before))
+    vectors = tables.scratch("dedup_vectors", comparable(tables, job.config, rows))
     surveyed = survey(job, vectors)
     readable = without(vectors, surveyed.left_out, surveyed.reasons)
     found, this, figures = _found(job, readable, surveyed, this, history)
-    this = _write_edges(job, found, this, there["edges"], history)
+    this = _write_edges(job, found, this, there["edges"])
     edges = _stored(job, this.dedup_id, this.threshold)
-    semantic, rounds = _survivors(job, edges, readable, rows.known, this)
+    semantic, rounds = _survivors(job, edges, readable, rows, this)
     same = surveyed.left_out.where("same_id IS NOT NULL")
-    removed = tables.scratch("dedup_removed", all_removed(semantic, same, rows.known, rows.removed_before))
-    counts = fates(rows.known, removed, edges)
-    gone = {method: n for method, n in sorted(counts.items()) if method.endswith("_duplicate")}
-    this = replace(this, removed=sum(gone.values()), looked_at=rows.new, rows_out=counts["kept"], dropped=gone)
+    removed = tables.scratch("dedup_removed", all_removed(semantic, same, rows, before))
+    counts = fates(rows, removed, edges)
     told = removed.withColumn("threshold", F.lit(this.threshold))
-    _write(job, "duplicates", told, this.dedup_id, there["duplicates"], this.removed)
-    _write(job, "compared", _first_seen(rows.known, surveyed), this.dedup_id, there["compared"], this.looked_at)
+    gone = {what: n for what, n in sorted(counts.items()) if what.endswith("_duplicate")}
+    _write(job, "duplicates", told, this.dedup_id, there["duplicates"], sum(gone.values()))
+    _write(job, "compared", _first_seen(rows, surveyed), this.dedup_id, there["compared"], counts["new"])
     figures |= {"threshold": this.threshold, "edges": float(this.edges), "survivor_rounds": float(rounds)}
     figures |= {name: float(counts[name]) for name in ("orphans", "kept_pairs")}
-    figures |= recall(job, readable, edges) | _left_out(rows.unreadable, surveyed)
-    return replace(this, figures=figures)
+    figures |= recall(job, readable, edges) | _left_out(counts, surveyed)
+    made = {"removed": sum(gone.values()), "looked_at": counts["new"], "rows_out": counts["kept"], "dropped": gone}
+    return replace(this, **made, figures=figures)
 
 
 def _accounted(run: DedupRun, out: dict[str, int]) -> DedupRun:
@@ -136,7 +104,8 @@ def _found(
     before = [_stored(job, this.parent_id, this.threshold)] if this.parent_id else []
     if surveyed.n < 2 or not surveyed.new:
         return before, this, figures
-    job.say(f"comparing {surveyed.n} rows at cosine {this.threshold}")
+    new = f", {surveyed.new} of them new," if this.parent_id else ""
+    job.say(f"comparing {surveyed.n} rows{new} at cosine {this.threshold}")
     centroids = centroids_for(job, this.scope, surveyed.sample, surveyed.n, this.dedup_id)
     packing = packing_for(job, surveyed, centroids.cells)
     figures |= {
@@ -148,12 +117,21 @@ def _found(
     return [*before, found], replace(this, centroid_set_id=centroids.id), figures
 
 
-def _write_edges(job: Job, found: list[DataFrame], this: DedupRun, there: int, history: History) -> DedupRun:
-    """Writes the pairs in one commit: where an attempt that was killed has written some, all are there."""
+def _there(job: Job, this: DedupRun, history: History) -> dict[str, int]:
+    """Counts what an attempt that was killed has written: in each table all, or nothing. Of a run that was finished and has lost rows since, what hangs
+    on these is taken out first."""
+    there = written(job.tables, {name: [this.dedup_id] for name in ("edges", "duplicates", "compared")})
     before = history.known(this.dedup_id)
-    if before is not None and before.edges != there:
-        job.tables.delete_where("edges", f"dedup_id = '{this.dedup_id}'")
-        there = 0
+    if before is None:
+        return there
+    stays = {"edges"} if there["edges"] == before.edges else set()
+    for name in there.keys() - stays:
+        job.tables.delete_where(name, f"dedup_id = '{this.dedup_id}'")
+        there[name] = 0
+    return there
+
+
+def _write_edges(job: Job, found: list[DataFrame], this: DedupRun, there: int) -> DedupRun:
     if not there and found:
         there = job.tables.append("edges", union(found).withColumn("dedup_id", F.lit(this.dedup_id)))
     return replace(this, edges=there)
@@ -178,15 +156,11 @@ def _survivors(
 
 
 def _write(job: Job, table: str, rows: DataFrame, dedup_id: str, there: int, count: int) -> None:
-    """Appends the rows of a run, `count` of them, in one commit, unless all are there."""
-    if there == count:
-        return
-    if there:
-        job.tables.delete_where(table, f"dedup_id = '{dedup_id}'")
-    made = job.tables.append(table, rows.withColumn("dedup_id", F.lit(dedup_id)))
+    """Appends the rows of a run, `count` of them, in one commit, unless they are there."""
+    made = there or (job.tables.append(table, rows.withColumn("dedup_id", F.lit(dedup_id))) if count else 0)
     if made != count:
         raise InvariantError(
-            f"dedup: {made} rows were written to {table}, and {count} were counted before: run it again"
+            f"dedup: {table} has {made} rows of the run {dedup_id}, and {count} were counted. Delete these rows and run it again."
         )
 
 
@@ -197,14 +171,15 @@ def _first_seen(rows: DataFrame, surveyed: Survey) -> DataFrame:
     return new.select("item_id", "row_hash", F.coalesce("unreadable", "reason").alias("reason"))
 
 
-def _left_out(unreadable: dict[str, int], surveyed: Survey) -> dict[str, float]:
+def _left_out(found: Counter[str], surveyed: Survey) -> dict[str, float]:
     """Counts the rows that no vector decides on, by reason."""
-    counts = Counter(unreadable) + Counter(
-        {reason: n for reason, n in surveyed.reasons.items() if reason != "identical"}
+    of_vectors = Counter({reason: n for reason, n in surveyed.reasons.items() if reason != "identical"})
+    counts = of_vectors + Counter(
+        {what.removeprefix(UNREADABLE): n for what, n in found.items() if what.startswith(UNREADABLE)}
     )
     figures = {f"not_comparable_{reason}": float(n) for reason, n in counts.items()}
     return figures | {
-        "not_comparable": float(sum(counts.values())),
+        "not_comparable": float(counts.total()),
         "identical_vectors": float(surveyed.reasons.get("identical", 0)),
     }
 

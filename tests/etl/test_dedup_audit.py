@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from pyspark.sql import functions as F
 
 from etl.dedup_audit import fates, recall
 from tests.etl.tiny import job_for, make_config
@@ -50,9 +51,11 @@ def test_a_crowd_says_less_than_as_many_pairs_apart(spark: SparkSession, tmp_pat
 
 
 def test_every_row_has_one_fate_and_broken_promises_are_counted(spark: SparkSession) -> None:
-    given = rows(spark, dict.fromkeys("abcdef", 0))
+    unread = F.when(F.col("item_id") == "f", F.lit("no_vector"))
+    given = rows(spark, dict.fromkeys("abcdef", 0), old="ab").withColumn("unreadable", unread)
     told = [("b", "a", "semantic"), ("c", "b", "exact"), ("d", "nobody", "semantic")]
     removed = spark.createDataFrame(told, "item_id string, kept_id string, method string")
     edges = spark.createDataFrame([("a", "b", 0.9), ("a", "e", 0.9), ("c", "d", 0.9)], EDGES)
     counts = {"kept": 3, "semantic_duplicate": 2, "exact_duplicate": 1, "orphans": 2, "kept_pairs": 1}
+    counts |= {"new": 4, "unreadable_no_vector": 1}
     assert fates(given, removed, edges) == counts
