@@ -28,10 +28,10 @@ def recall(job: Job, rows: DataFrame, edges: DataFrame) -> dict[str, float]:
     """
     config = job.config.dedup
     hashed = rows.where("NOT old").select(F.xxhash64("item_id", F.lit(1)).alias("h"), "item_id", "side", "vector")
-    drawn = hashed.orderBy("h", "item_id").limit(config.audit_rows).toPandas()
-    if drawn.empty:
+    drawn = hashed.orderBy("h", "item_id").limit(config.audit_rows).toArrow()
+    if drawn.num_rows == 0:
         return {}
-    sample = {name: drawn[name].tolist() for name in ("item_id", "side", "vector")}
+    sample = {name: drawn.column(name).to_pylist() for name in ("item_id", "side", "vector")}
     threshold = config.threshold
 
     def brute(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -41,7 +41,7 @@ def recall(job: Job, rows: DataFrame, edges: DataFrame) -> dict[str, float]:
     truth = rows.select("item_id", "side", "vector").mapInArrow(brute, TRUTH_DDL)
     found = truth.join(edges.select("a_id", "b_id", F.lit(1).alias("found")), ["a_id", "b_id"], "left")
     counts = found.groupBy("drawn_id").agg(F.count("*").alias("pairs"), F.count("found").alias("found")).collect()
-    told = {"audit_rows": float(len(drawn)), "audit_pairs": float(sum(row["pairs"] for row in counts))}
+    told = {"audit_rows": float(drawn.num_rows), "audit_pairs": float(sum(row["pairs"] for row in counts))}
     return told | (_share([row["pairs"] for row in counts], [row["found"] for row in counts]) if counts else {})
 
 
