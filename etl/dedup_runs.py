@@ -86,7 +86,7 @@ class History:
         self._tables = tables
         mine = (F.col("scope") == scope) & F.col("inputs_id").isNotNull()
         found = tables.read("dedup_runs").where(mine) if tables.exists("dedup_runs") else None
-        rows = found.orderBy(F.col("created_at").desc(), "dedup_id").collect() if found else []
+        rows = found.orderBy(F.col("created_at").desc(), "dedup_id").collect() if found is not None else []
         names = DedupRun.__dataclass_fields__
         self._runs = [DedupRun(**{name: row[name] for name in names}) for row in rows]
 
