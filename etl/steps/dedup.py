@@ -81,8 +81,8 @@ def _made(job: Job, every: DataFrame, this: DedupRun, history: History) -> Dedup
     figures |= {"threshold": this.threshold, "edges": float(this.edges), "survivor_rounds": float(rounds)}
     figures |= {name: float(counts[name]) for name in ("orphans", "kept_pairs")}
     figures |= recall(job, readable, edges) | _left_out(counts, surveyed)
-    made = {"removed": sum(gone.values()), "looked_at": counts["new"], "rows_out": counts["kept"], "dropped": gone}
-    return replace(this, **made, figures=figures)
+    counted = replace(this, removed=sum(gone.values()), looked_at=counts["new"], rows_out=counts["kept"])
+    return replace(counted, dropped=gone, figures=figures)
 
 
 def _accounted(run: DedupRun, out: dict[str, int]) -> DedupRun:
