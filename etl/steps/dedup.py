@@ -73,7 +73,7 @@ def _made(job: Job, every: DataFrame, this: DedupRun, history: History) -> Dedup
     semantic, rounds = _survivors(job, edges, readable, rows, this)
     same = surveyed.left_out.where("same_id IS NOT NULL")
     removed = tables.scratch("dedup_removed", all_removed(semantic, same, rows, before))
-    counts = fates(rows, removed, edges)
+    counts = _checked(fates(rows, removed, edges))
     told = removed.withColumn("threshold", F.lit(this.threshold))
     gone = {what: n for what, n in sorted(counts.items()) if what.endswith("_duplicate")}
     _write(job, "duplicates", told, this.dedup_id, there["duplicates"], sum(gone.values()))
@@ -83,6 +83,16 @@ def _made(job: Job, every: DataFrame, this: DedupRun, history: History) -> Dedup
     figures |= recall(job, readable, edges) | _left_out(counts, surveyed)
     counted = replace(this, removed=sum(gone.values()), looked_at=counts["new"], rows_out=counts["kept"])
     return replace(counted, dropped=gone, figures=figures)
+
+
+def _checked(counts: Counter[str]) -> Counter[str]:
+    """Raises InvariantError, before anything is written, where the rows that stay and go are not what dedup promises."""
+    if counts["orphans"] or counts["kept_pairs"]:
+        raise InvariantError(
+            f"dedup: {counts['orphans']} removed rows have no kept row, and of {counts['kept_pairs']} pairs at or over the "
+            "threshold both rows would stay: nothing was removed. That is an error in boostqa: tell us, with the settings of dedup."
+        )
+    return counts
 
 
 def _accounted(run: DedupRun, out: dict[str, int]) -> DedupRun:
