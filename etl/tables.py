@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from etl.config import TablesConfig
@@ -123,10 +124,8 @@ class Tables:
             return
         missing = self._missing(name, self.spark.sql(f"SELECT * FROM {self.address(name)} LIMIT 0"))
         if missing:
-            columns = ", ".join(
-                f"`{column}` {kind} COMMENT {_quoted(said)}" for column, (kind, said) in missing.items()
-            )
-            self.spark.sql(f"ALTER TABLE {self.address(name)} ADD COLUMNS ({columns})")
+            added = replace(TABLES[name], columns=missing).ddl()
+            self.spark.sql(f"ALTER TABLE {self.address(name)} ADD COLUMNS ({added})")
             self._versions[name] = self._look_up(self.address(name))
         self._whole.add(name)
 
@@ -243,10 +242,6 @@ class Tables:
 def files_folder(where: TablesConfig) -> str:
     """Returns the folder of segments, lock and scratch files: `tables.files`, else one inside the warehouse."""
     return absolute(where.files or f"{str(where.warehouse).rstrip('/')}/_boostqa").rstrip("/")
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
 def external_address(path: str) -> str:
