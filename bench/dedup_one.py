@@ -18,7 +18,7 @@ from pyspark.sql import functions as F
 from etl.centroids import centroids_for
 from etl.clusters import Survey, compare, edges_within_cells, pack, packing_for, partitions, survey, without
 from etl.config import load_config
-from etl.dedup_audit import promises
+from etl.dedup_audit import fates
 from etl.ledger import Ledger
 from etl.progress import silent
 from etl.session import get_spark
@@ -62,7 +62,7 @@ def rows_of(spark: SparkSession, planted: Planted) -> DataFrame:
     """The vectors as dedup takes them: of one side, none old, all of the same priority but for their ids."""
     read = spark.read.schema("item_id string, vector binary").parquet(*[str(path) for path in planted.parts])
     same = {"side": F.lit("text"), "old": F.lit(False), "priority": F.lit(0.0), "dim": F.lit(DIM)}
-    return read.withColumns({**same, "vector_hash": F.xxhash64("vector")})
+    return read.withColumns(same)
 
 
 def measure(spark: SparkSession, planted: Planted, warehouse: Path, share_of_peak: bool, sets: list[str]) -> Row:
@@ -78,18 +78,21 @@ def measure(spark: SparkSession, planted: Planted, warehouse: Path, share_of_pea
     edges = job.tables.read("edges").select("a_id", "b_id", "cosine")
     priority = readable.select("item_id", "priority")
     most = job.config.dedup.max_driver_edges
-    chosen = stages.of("survivors", lambda: greedy(job.tables, edges, priority, most))
+    chosen = stages.of("survivors", lambda: greedy(job.tables, edges, priority, most, count))
     removed = stages.of("removed", lambda: job.tables.scratch("removed", chosen.rows))
+    all_read = readable.withColumn("unreadable", F.lit(None).cast("string"))
+    counts = fates(all_read, removed.withColumn("method", F.lit("semantic")), edges)
     figures = {
         "seconds": round(sum(stages.seconds.values()), 1),
         "stages": stages.seconds,
         "cells": len(centroids.cells),
         "cells_in_blocks": len(packing.blocks),
         "edges": count,
-        "removed": removed.count(),
+        "removed": counts["semantic_duplicate"],
         "survivor_rounds": chosen.rounds,
         "identical": surveyed.reasons.get("identical", 0),
-        **promises(edges, removed),
+        "orphans": counts["orphans"],
+        "kept_pairs": counts["kept_pairs"],
         **planted_recall(spark, planted, edges),
     }
     return figures | (compare_alone(job, readable, surveyed.n, packing) if share_of_peak else {})

@@ -12,11 +12,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from udfs.embedding import from_binary, half_rows
+from udfs.embedding import half_rows
 from udfs.packing import KINDS, NEW_GUEST, NEW_HOME, OLD_GUEST, OLD_HOME
 from udfs.similarity import Comparable, Pairs, alike, pairs_over
 
 EDGES_DDL = "a_id string, b_id string, cosine double"
+TRUTH_DDL = f"drawn_id string, {EDGES_DDL}"
 # Pairs of one batch on its way out.
 _SENT = 1 << 16
 _EXPONENT, _NOT_SIGN = 0x7C00, 0x7FFF
@@ -132,20 +133,19 @@ def _together(held: list[pa.RecordBatch]) -> pa.RecordBatch:
 
 
 def brute_pairs(batch: pa.RecordBatch, sample: Mapping[str, Sequence[Any]], threshold: float) -> pa.RecordBatch:
-    """Compares sampled rows with all rows of a batch of their side, as EDGES_DDL: the truth that recall is measured against."""
+    """Compares sampled rows with all rows of a batch of their side, as TRUTH_DDL: the truth that recall is measured against.
+
+    A pair of two sampled rows comes once for each of them.
+    """
     dim = len(sample["vector"][0]) // 2
-    vectors = from_binary(list(sample["vector"]), dim)
-    i, j, cosine = pairs_over(vectors, from_binary(batch.column("vector"), dim), threshold)
-    ids, others = np.array(sample["item_id"], dtype=object)[i], _strings(batch, "item_id")[j]
-    pair = (ids != others) & (np.array(sample["side"], dtype=object)[i] == _strings(batch, "side")[j])
-    low, high = np.where(ids < others, ids, others)[pair], np.where(ids < others, others, ids)[pair]
+    i, j, cosine = pairs_over(half_rows(list(sample["vector"]), dim), half_rows(batch.column("vector"), dim), threshold)
+    drawn = pa.array(sample["item_id"], pa.string()).take(pa.array(i))
+    other = batch.column("item_id").take(pa.array(j))
+    sides = pa.array(sample["side"], pa.string()).take(pa.array(i)), batch.column("side").take(pa.array(j))
     columns = {
-        "a_id": pa.array(low, pa.string()),
-        "b_id": pa.array(high, pa.string()),
-        "cosine": pa.array(cosine[pair]),
+        "drawn_id": drawn,
+        "a_id": pc.min_element_wise(drawn, other),
+        "b_id": pc.max_element_wise(drawn, other),
+        "cosine": pa.array(cosine),
     }
-    return pa.RecordBatch.from_pydict(columns)
-
-
-def _strings(batch: pa.RecordBatch, name: str) -> NDArray[np.object_]:
-    return np.array(batch.column(name).to_pylist(), dtype=object)
+    return pa.RecordBatch.from_pydict(columns).filter(pc.and_(pc.not_equal(drawn, other), pc.equal(*sides)))

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from udfs.cells import Cells, CellSearch
-from udfs.comparison import EDGES_DDL, brute_pairs, compared, unsound
+from udfs.comparison import TRUTH_DDL, brute_pairs, compared, unsound
 from udfs.embedding import half_rows, to_binary
 from udfs.packing import TASK, Packing, packed
 
@@ -135,6 +135,8 @@ def test_brute_force_finds_the_clusters_pairs_to_the_last_bit_for_any_batches(
     mine = set(sample.column("item_id").to_pylist())
     every = found(rows, packing([0], 1))
     assert set(truth) == {edge for edge in every if mine & set(edge[:2])}
+    # A pair of two sampled rows comes once for each.
+    assert len(truth) == sum(len(mine & set(edge[:2])) for edge in every)
 
 
 def test_a_row_is_no_pair_of_itself_and_sides_are_never_compared() -> None:
@@ -146,5 +148,5 @@ def test_a_row_is_no_pair_of_itself_and_sides_are_never_compared() -> None:
 @pytest.mark.parametrize("rows", [batch({"a": 0}), batch({})])
 def test_no_pair_is_an_empty_table_of_the_same_columns(rows: pa.RecordBatch) -> None:
     made = brute_pairs(rows, batch({"z": 180}).to_pydict(), THRESHOLD)
-    assert (made.num_rows, made.schema.names) == (0, names(EDGES_DDL))
-    assert made.schema.types == [pa.string(), pa.string(), pa.float64()]
+    assert (made.num_rows, made.schema.names) == (0, names(TRUTH_DDL))
+    assert made.schema.types == [pa.string(), pa.string(), pa.string(), pa.float64()]
