@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 from common import ROOT
-from environments import NotInstalledError, python_of, versions_in
+from environments import SEMHASH, TEXT_DEDUP, TEXT_DEDUP_NEEDS, NotInstalledError, python_of, versions_in
 from labelled_sets import Labelled
 from numpy.typing import NDArray
 
@@ -31,8 +31,8 @@ MAX_UNKNOWN = 0.1
 # Of `dedup` in conf/base.yaml.
 THRESHOLD = 0.90
 PEERS = {
-    "semhash": ("semhash_groups.py", ("semhash==0.5.0",)),
-    "text-dedup": ("text_dedup_groups.py", ("text-dedup==0.4.0",)),
+    "semhash": ("semhash_groups.py", SEMHASH, ()),
+    "text-dedup": ("text_dedup_groups.py", TEXT_DEDUP_NEEDS, TEXT_DEDUP),
 }
 PEER_LIMIT_S = 900
 
@@ -75,14 +75,14 @@ def _survivors(
 
 def peer_rows(name: str, labelled: Labelled, vectors: NDArray[np.float16], thresholds: Sequence[float]) -> list[Row]:
     """What a peer's answers are worth, a row for each threshold; or one with the reason why it did not run."""
-    script, packages = PEERS[name]
+    script, packages, bare = PEERS[name]
     same = {"what": name, "set": labelled.name, "size": len(labelled.texts)}
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         (folder / "texts.json").write_text(json.dumps(labelled.texts), "utf-8")
         np.save(folder / "vectors.npy", vectors.astype(np.float32))
         try:
-            python = python_of(name, packages)
+            python = python_of(name, packages, bare)
             command = [str(python), str(ROOT / "bench" / "peers" / script), place, *map(str, thresholds)]
             done = subprocess.run(command, cwd=place, capture_output=True, text=True, check=False, timeout=PEER_LIMIT_S)
         except (NotInstalledError, subprocess.TimeoutExpired) as error:
@@ -123,12 +123,8 @@ def command_rows(labelled: Labelled, folder: Path) -> list[Row]:
     same = {"set": labelled.name, "size": len(labelled.texts)}
     if code:
         return [{"what": "boostqa dedup FILE", **same, "reason": f"exit code {code}"}]
-    rows = [
-        row
-        for part in out.glob("rows/part-*.parquet")
-        for row in pq.read_table(part).to_pylist(maps_as_pydicts="strict")
-    ]
-    number = {row["id"]: int(row["meta"]["n"]) for row in rows}
+    rows = [row for part in out.glob("rows/part-*.parquet") for row in pq.read_table(part).to_pylist()]
+    number = {row["id"]: json.loads(row["record"])["n"] for row in rows}
     found = []
     for what, reasons in (("all", None), ("by meaning", "semantic_duplicate")):
         stands = list(range(len(labelled.texts)))

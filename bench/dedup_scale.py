@@ -24,7 +24,7 @@ from typing import Any
 
 from common import ROOT, PeakMemory, goal, write_result
 from dedup_vectors import DIM, THRESHOLD, Planted
-from environments import NotInstalledError, python_of, versions_in
+from environments import SEMHASH, NotInstalledError, python_of, versions_in
 
 Row = dict[str, Any]
 SIZES = (250_000, 1_000_000, 4_000_000, 16_000_000)
@@ -38,7 +38,7 @@ CROWD = 0.3
 LIMIT_S, ROWS_A_SECOND = 1800, 1000
 PEERS = ROOT / "bench" / "peers"
 NEEDS = ("numpy==2.2.6", "pyarrow==25.0.1")
-ENVIRONMENTS = {"faiss": ("faiss-cpu==1.15.1", *NEEDS), "semhash": ("semhash==0.5.0", *NEEDS)}
+ENVIRONMENTS = {"faiss": ("faiss-cpu==1.15.1", *NEEDS), "semhash": SEMHASH}
 # (name, script, environment, arguments, rows at most)
 PEER_RUNS: tuple[tuple[str, str, str, tuple[str, ...], int], ...] = (
     ("brute force", "brute_pairs.py", "faiss", (), 250_000),

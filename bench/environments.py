@@ -12,6 +12,20 @@ from common import ROOT
 
 FOLDER = ROOT / ".bench-env"
 INSTALL_LIMIT_S = 1200
+# What its MinHash imports; its index of embeddings and its Spark form ask for much more, so it comes without what it depends on.
+TEXT_DEDUP_NEEDS = (
+    "datasets==2.21.0",
+    "numpy==1.26.4",
+    "pyarrow==17.0.0",
+    "scipy==1.14.1",
+    "click==8.1.7",
+    "click-option-group==0.5.6",
+    "xxhash==3.5.0",
+    "rich==13.9.4",
+    "tqdm==4.67.1",
+)
+TEXT_DEDUP = ("text-dedup==0.4.0",)
+SEMHASH = ("semhash==0.5.0", "numpy==2.2.6", "pyarrow==25.0.1")
 
 
 class NotInstalledError(RuntimeError):

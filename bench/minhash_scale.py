@@ -2,10 +2,12 @@
 
 All three have word 3-grams, 28 bands of 5 rows and every core, and read and write Parquet; the seconds are those of the whole process, with its start.
 What they keep is compared with the exact Jaccard of all pairs inside a sample of the families of like texts (`near_text`). The skewed text is one
-passage 50,000 times with a number in it: every band has a bucket of nearly all rows. `make bench-minhash_scale`; smaller: ARGS="--quick".
+passage 50,000 times with a number in it: every band has a bucket of nearly all rows. The crowd is 10,000 texts of one template, half alike: every band has a
+bucket of a quarter of them, and nothing is to be removed. `make bench-minhash_scale`; smaller: ARGS="--quick".
 
 Expected before the first look: 12 GB per core-hour at 1.6 GB of text, at 0.4 GB four times as fast as datatrove and six times as text-dedup; growth 1.05;
-recall .998 for all three, precision 1 for boostqa, .97 for the others, which do not verify; 10 comparisons a row of the skewed text.
+recall .998 for all three, precision 1 for boostqa, .97 for the others, which do not verify; 10 comparisons a row of the skewed text; of the crowd, 64 in each
+of 7 of a row's buckets.
 """
 
 from __future__ import annotations
@@ -16,15 +18,15 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow.dataset as ds
 from common import ROOT, goal, write_result
-from environments import NotInstalledError, python_of
-from near_text import DATA, build, build_skewed, score, strangers
+from environments import TEXT_DEDUP, TEXT_DEDUP_NEEDS, NotInstalledError, python_of
+from near_text import DATA, build, build_crowd, build_skewed, score, strangers
 from processes import Ran, run_client
 
 Row = dict[str, Any]
@@ -32,6 +34,7 @@ PEERS = ROOT / "bench" / "peers"
 GB = 1e9
 LIMIT_S = 3600
 SAMPLE = 0.1
+COPIES, CROWD = "one text, many copies", "one template, all different"
 
 
 @dataclass(frozen=True)
@@ -47,23 +50,7 @@ class Tool:
 OWN = Tool("boostqa", "near_boostqa.py")
 OTHERS = (
     Tool("datatrove", "near_datatrove.py", ("datatrove[io,processing]==0.10.1", "spacy==3.8.18")),
-    # Its index of embeddings and its Spark form ask for much that its MinHash does without.
-    Tool(
-        "text-dedup",
-        "near_textdedup.py",
-        (
-            "datasets==2.21.0",
-            "numpy==1.26.4",
-            "pyarrow==17.0.0",
-            "scipy==1.14.1",
-            "click==8.1.7",
-            "click-option-group==0.5.6",
-            "xxhash==3.5.0",
-            "rich==13.9.4",
-            "tqdm==4.67.1",
-        ),
-        ("text-dedup==0.4.0",),
-    ),
+    Tool("text-dedup", "near_textdedup.py", TEXT_DEDUP_NEEDS, TEXT_DEDUP),
 )
 
 
@@ -118,11 +105,11 @@ def compare(folder: Path, sizes: Sequence[int], peers_at: int, cores: int) -> li
     return rows
 
 
-def skewed(folder: Path, count: int, cores: int) -> Row:
-    """One passage so often."""
-    texts = folder / "skewed"
-    row, out = run(OWN, texts, build_skewed(texts, count), cores)
-    row |= {"what": "one text, many copies"}
+def skewed(folder: Path, what: str, make: Callable[[Path, int], dict[str, int]], count: int, cores: int) -> Row:
+    """Text that shares buckets, so many rows of it."""
+    texts = folder / make.__name__
+    row, out = run(OWN, texts, make(texts, count), cores)
+    row |= {"what": what}
     print(row, flush=True)
     return row if "reason" in row else row | {"kept": len(_kept(out))}
 
@@ -136,7 +123,7 @@ def goals(rows: Sequence[Row]) -> list[Row]:
     own = [row for row in rows if row["what"] == OWN.name]
     largest, before = own[-1], own[-2]
     growth = math.log(largest["seconds"] / before["seconds"]) / math.log(largest["bytes"] / before["bytes"])
-    copies = next(row for row in rows if row["what"] == "one text, many copies")
+    copies, crowd = (next(row for row in rows if row["what"] == what) for what in (COPIES, CROWD))
     families = next(row["value"] for row in rows if row["what"].startswith("greatest"))
     wanted = [
         ("boostqa: text", largest["gb_per_core_hour"], 1.4, "GB per core-hour", False),
@@ -148,6 +135,8 @@ def goals(rows: Sequence[Row]) -> list[Row]:
         ("one text, many copies: compared pairs", copies["near_compared_pairs"] / copies["rows"], 64, "a row", True),
         ("one text, many copies: pairs left uncompared", copies["near_uncompared_pairs"], 0, "pairs", True),
         ("one text, many copies: kept", copies["kept"], 1, "rows", True),
+        ("one template: compared pairs", crowd["near_compared_pairs"] / crowd["rows"], 64 * 28, "a row", True),
+        ("one template: share kept", crowd["kept"] / crowd["rows"], 1.0, "share", False),
     ]
     return [goal(name, round(value, 4), bound, unit, at_most) for name, value, bound, unit, at_most in wanted]
 
@@ -180,7 +169,8 @@ def main() -> int:
     sizes = sorted(megabytes * 1_000_000 // part for megabytes in args.megabytes)
     with tempfile.TemporaryDirectory(prefix="minhash-scale-") as folder:
         rows = compare(Path(folder), sizes, sizes[1], cores)
-        rows.append(skewed(Path(folder), 50_000 // part, cores))
+        rows.append(skewed(Path(folder), COPIES, build_skewed, 50_000 // part, cores))
+        rows.append(skewed(Path(folder), CROWD, build_crowd, 10_000 // part, cores))
     return 0 if write_result("minhash_scale", rows, goals(rows)) else 1
 
 

@@ -102,12 +102,23 @@ def _replica(numbers: Sequence[Any], words: Any, replica: int, rng: np.random.Ge
 
 def build_skewed(folder: Path, rows: int) -> dict[str, int]:
     """Writes one passage so often, each time with another number in it: nearly all rows share nearly all buckets."""
-    folder.mkdir(parents=True)
     passage = base_passages()[0]
-    texts = [" ".join([*passage[:150], f"number{row}", *passage[150:]]) for row in range(rows)]
-    ids = [f"skewed-{row}" for row in range(rows)]
-    pq.write_table(pa.Table.from_arrays([pa.array(ids), pa.array(texts)], schema=SCHEMA), folder / "00.parquet")
-    return {"rows": rows, "bytes": sum(map(len, texts))}
+    return _write(folder, [[*passage[:150], f"number{row}", *passage[150:]] for row in range(rows)])
+
+
+def build_crowd(folder: Path, rows: int) -> dict[str, int]:
+    """Writes so many texts of which the first three quarters are the same and the rest is their own: they share buckets, and none is a duplicate."""
+    passage, rng = base_passages()[0], np.random.default_rng(0)
+    same, own = passage[:225], rng.integers(0, 1 << 40, (rows, 75))
+    return _write(folder, [[*same, *map(str, numbers)] for numbers in own.tolist()])
+
+
+def _write(folder: Path, texts: Sequence[Sequence[str]]) -> dict[str, int]:
+    folder.mkdir(parents=True)
+    joined = [" ".join(words) for words in texts]
+    ids = pa.array([f"{folder.name}-{row}" for row in range(len(joined))])
+    pq.write_table(pa.Table.from_arrays([ids, pa.array(joined)], schema=SCHEMA), folder / "00.parquet")
+    return {"rows": len(joined), "bytes": sum(len(text.encode()) for text in joined)}
 
 
 def score(folder: Path, kept: set[str], share: float) -> dict[str, float]:

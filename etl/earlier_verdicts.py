@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 # Another number where the same document, settings and benchmarks come to give other features: everything is judged anew then.
-FEATURES_VERSION = "1"
+FEATURES_VERSION = "2"
 
 
 def judging_id(job: Job) -> str:

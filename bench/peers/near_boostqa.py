@@ -12,7 +12,8 @@ from near import BANDS, ROWS, THRESHOLD, WORDS, arguments
 from pyspark.sql import functions as F
 
 from etl.config import load_config
-from etl.near_duplicates import Search, near_duplicates
+from etl.near_duplicates import near_duplicates
+from etl.near_pairs import Search
 from etl.session import get_spark
 from etl.tables import Tables
 from udfs.minhash import MinHashSettings

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from etl.config import Config, load_config
 from etl.data_set import decontaminate, dedup, measure
-from etl.data_set.rows import MANIFEST, ROWS, WORK, Output
+from etl.data_set.rows import ROWS, WORK, Output, manifest_in
 from etl.errors import UserError
 from etl.part_files import ENCODERS
 from etl.pipeline import Ran, run_pipeline
@@ -20,6 +20,7 @@ from etl.screen import Screen, reasons
 from etl.session import get_spark
 from etl.step import Step
 from udfs.engines.teacher_rules import MODEL
+from udfs.listing import covers, find_files
 from udfs.storage import absolute, exists, list_files
 from udfs.text import stable_id
 
@@ -66,7 +67,10 @@ def run(args: argparse.Namespace) -> int:
     """Runs the command's step on the data set; prints what became of its rows."""
     if not args.out:
         raise UserError(f"boostqa {args.command} FILE needs --out DIR: the folder for its rows, each with a verdict")
-    output = Output(absolute(args.out).rstrip("/"), args.out_format)
+    what = f"{args.command} {args.file if _is_table(args.file) else absolute(args.file)}"
+    output = Output(absolute(args.out).rstrip("/"), args.out_format, what)
+    for data in (args.file, *getattr(args, "against", ())):
+        _check_apart(data, output)
     _check_output(output)
     config, steps = config_of(args, output), STEPS[args.command](output)
     with Screen() as screen:
@@ -122,9 +126,29 @@ def _named(sources: list[dict[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
+def _check_apart(data: str, output: Output) -> None:
+    """Raises UserError where one run would read what it writes, or delete what it reads."""
+    if _is_table(data):
+        return
+    if covers(absolute(data), output.folder):
+        raise UserError(f"--out {output.folder} lies inside of {data}: name a folder elsewhere")
+    if any(file.uri.startswith(f"{output.folder}/") for file in find_files(absolute(data))):
+        raise UserError(f"{data} lies inside of --out {output.folder}, whose files are replaced: name another folder")
+
+
+def _is_table(data: str) -> bool:
+    """Tells whether a data set is `catalog.schema.table`."""
+    return "/" not in data and data.count(".") == 2 and not exists(data)
+
+
 def _check_output(output: Output) -> None:
-    """Raises UserError for a folder that has something else than an earlier run's files in it."""
-    mine = exists(f"{output.folder}/{MANIFEST}") or exists(f"{output.folder}/{WORK}")
+    """Raises UserError for a folder that has something else in it than what this command has made of this data set."""
+    manifest = manifest_in(output.folder)
+    if manifest is not None and manifest["what"] != output.what:
+        raise UserError(
+            f"--out {output.folder} holds the rows of another command, {manifest['what']}: name a new folder"
+        )
+    mine = manifest is not None or exists(f"{output.folder}/{WORK}")
     if not mine and exists(output.folder) and list_files(output.folder):
         raise UserError(f"--out {output.folder} has files in it that are not of an earlier run: name a new folder")
 

@@ -32,8 +32,6 @@ def run(job: Job, output: Output) -> Outcome:
         F.col("benchmark").alias("kept_id"),
         F.when(found, "contaminated_v1").alias("reason"),
         "text",
-        "meta",
-        "uri",
     )
     judged = job.tables.scratch("data_set_verdicts", with_unread(job, rows))
     total, dropped = verdict_counts(judged)

@@ -35,21 +35,23 @@ def steps(output: Output) -> list[Step]:
 
 def run(job: Job, output: Output) -> Outcome:
     """Gives every record its verdict, and writes them all."""
-    rows = job.tables.scratch("data_set_rows", _rows(job))
+    every = records(job)
+    rows = job.tables.scratch("data_set_rows", _rows(job, every))
     alone = rows.where("exact_id IS NULL AND same_id IS NULL")
     edges, figures = _like(job, alone)
-    gone, figures["rounds_by_words"] = _removed(job, alone, edges)
+    gone, more = removed_by_any(job, alone, edges)
+    figures |= more
     for column, method in (("same_id", "semantic"), ("exact_id", "exact")):
         gone = gone.unionByName(_equal(rows, column, method, gone))
-    judged = job.tables.scratch("data_set_verdicts", with_unread(job, _judged(job, gone)))
+    judged = job.tables.scratch("data_set_verdicts", with_unread(job, _judged(job, every, gone)))
     total, dropped = verdict_counts(judged)
     return write(job, judged, output, Outcome(total, total - sum(dropped.values()), dropped, figures))
 
 
-def _rows(job: Job) -> DataFrame:
+def _rows(job: Job, every: DataFrame) -> DataFrame:
     """The records, the longest first, each with the better one that its text equals (exact_id), or else its vector (same_id)."""
     length = F.length("text").alias("length")
-    found = records(job).select(F.col("doc_id").alias("item_id"), "text", "text_hash", length)
+    found = every.select(F.col("doc_id").alias("item_id"), "text", "text_hash", length)
     keyed = with_keys(job, found.withColumn("priority", F.array(-F.col("length").cast("double"))))
     vector = vectors(job.tables, job.config.embed).where("reason IS NULL").select("item_id", "text_hash", "vector")
     exact = keyed.join(vector, ["item_id", "text_hash"], "left").withColumn("exact_id", _better("normal_hash"))
@@ -76,21 +78,25 @@ def _like(job: Job, rows: DataFrame) -> tuple[DataFrame, dict[str, float]]:
     return found.select("a_id", "b_id", "cosine", F.lit("semantic").alias("method")), dict(compared.figures)
 
 
-def _removed(job: Job, rows: DataFrame, edges: DataFrame) -> tuple[DataFrame, float]:
-    """Returns item_id, kept_id, score and method of what is removed by words or by meaning, and how often the words were compared."""
+def removed_by_any(job: Job, rows: DataFrame, edges: DataFrame) -> tuple[DataFrame, dict[str, float]]:
+    """Returns item_id, kept_id, score and method of what is removed by words or by these pairs by meaning, and how often words were compared.
+
+    A row that comes back, as what stood for it goes, has not been compared by its words with those that stay: `came_back_by_words` counts the rows of
+    which that is still so after the last round.
+    """
     bound, priority = job.config.dedup.max_driver_edges, rows.select("item_id", "priority")
-    removed, compared = rows.selectExpr("item_id").limit(0), 0
-    while compared < ROUNDS:
-        compared += 1
+    removed, compared, back = rows.select("item_id").limit(0), 0, 0
+    for compared in range(1, ROUNDS + 1):
         kept = rows.join(removed.select("item_id"), "item_id", "left_anti")
         near = job.tables.scratch(f"data_set_near_{compared}", near_pairs(job, kept))
         edges = job.tables.scratch(f"data_set_edges_{compared}", _together(edges, near))
         gone = removed_rows(job.tables, edges.drop("method"), priority, bound)
+        out = removed.select("item_id").union(near.select("a_id"))
         removed = job.tables.scratch(f"data_set_removed_{compared}", _named(gone, edges))
-        # Those that were removed by their words and are kept after all, as what stood for them is gone.
-        if near.select(F.col("a_id").alias("item_id")).join(removed, "item_id", "left_anti").isEmpty():
+        back = out.join(removed, "item_id", "left_anti").count()
+        if not back:
             break
-    return removed, float(compared)
+    return removed, {"rounds_by_words": float(compared), "came_back_by_words": float(back)}
 
 
 def _together(edges: DataFrame, near: DataFrame) -> DataFrame:
@@ -119,18 +125,16 @@ def _equal(rows: DataFrame, column: str, method: str, removed: DataFrame) -> Dat
     )
 
 
-def _judged(job: Job, removed: DataFrame) -> DataFrame:
+def _judged(job: Job, every: DataFrame, removed: DataFrame) -> DataFrame:
     """Returns every record that could be read; a kept one that its vector could not judge says why."""
     why = vectors(job.tables, job.config.embed).select("item_id", "text_hash", F.col("reason").alias("why"))
-    every = records(job).withColumnRenamed("doc_id", "item_id").join(why, ["item_id", "text_hash"], "left")
+    known = every.withColumnRenamed("doc_id", "item_id").join(why, ["item_id", "text_hash"], "left")
     gone = F.col("kept_id").isNotNull()
-    return every.join(removed, "item_id", "left").select(
+    return known.join(removed, "item_id", "left").select(
         F.col("item_id").alias("id"),
         F.when(gone, "removed").otherwise("kept").alias("verdict"),
         "kept_id",
         "score",
         F.when(gone, F.concat("method", F.lit("_duplicate"))).otherwise(F.col("why")).alias("reason"),
         "text",
-        "meta",
-        "uri",
     )

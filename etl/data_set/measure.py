@@ -28,5 +28,5 @@ def run(job: Job, output: Output) -> Outcome:
     made = geometric(scoped, job.config.measure.groups).unionByName(textual(scoped))
     measures = made.select(F.col("metric").alias("id"), "value", "n", "ci_low", "ci_high", "params")
     unread = {"no_readable_vector": total - n} if total > n else {}
-    # Some twenty rows.
-    return write(job, measures.coalesce(1), output, Outcome(total, n, unread))
+    # Some twenty rows, in one file. Not by coalesce: all that makes them would run in one task.
+    return write(job, measures.repartition(1).sortWithinPartitions("id"), output, Outcome(total, n, unread))

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 from pyspark.sql import functions as F
 
-from etl.near_duplicates import Search, near_duplicates
+from etl.near_duplicates import near_duplicates
+from etl.near_pairs import Search
 from etl.step import Job
 from udfs.minhash import MinHashSettings
 from udfs.near import KEYS_DDL, near_keys
@@ -17,14 +18,17 @@ from udfs.text import normal_hash
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-ROWS_DDL = f"item_id string, normal_hash string, {KEYS_DDL}"
-
 
 def with_keys(job: Job, rows: DataFrame) -> DataFrame:
-    """Adds to rows with item_id and text what equal ones (normal_hash) and near ones meet by."""
+    """Adds to rows with a column text what equal ones (normal_hash) and near ones (KEYS_DDL) meet by."""
     settings = _settings(job)
-    keys = rows.select("item_id", "text").mapInArrow(lambda batches: _keys(batches, settings), ROWS_DDL)
-    return rows.join(keys, "item_id")
+
+    def keyed(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            yield _keyed(batch, settings)
+
+    given = ", ".join(f"{field.name} {field.dataType.simpleString()}" for field in rows.schema.fields)
+    return rows.mapInArrow(keyed, f"{given}, normal_hash string, {KEYS_DDL}")
 
 
 def near_pairs(job: Job, rows: DataFrame) -> DataFrame:
@@ -42,9 +46,8 @@ def _settings(job: Job) -> MinHashSettings:
     return MinHashSettings(bands=config.bands, rows=config.rows, threshold=config.threshold)
 
 
-def _keys(batches: Iterable[pa.RecordBatch], settings: MinHashSettings) -> Iterator[pa.RecordBatch]:
-    for batch in batches:
-        texts = batch.column("text").to_pylist()
-        normal = pa.array([normal_hash(text) for text in texts], pa.string())
-        columns = {"item_id": batch.column("item_id"), "normal_hash": normal, **near_keys(texts, settings)}
-        yield pa.RecordBatch.from_pydict(columns)
+def _keyed(batch: pa.RecordBatch, settings: MinHashSettings) -> pa.RecordBatch:
+    texts = batch.column("text").to_pylist()
+    given = dict(zip(batch.schema.names, batch.columns, strict=True))
+    normal = pa.array([normal_hash(text) for text in texts], pa.string())
+    return pa.RecordBatch.from_pydict({**given, "normal_hash": normal, **near_keys(texts, settings)})

@@ -17,7 +17,8 @@ from pyspark.sql import functions as F
 from etl.benchmarks import benchmark_figures, benchmark_source, benchmark_state, contaminated, read_items
 from etl.config import CurateConfig
 from etl.earlier_verdicts import earlier_verdicts, hashed_documents, judging_id, unjudged
-from etl.near_duplicates import Search, near_duplicates
+from etl.near_duplicates import near_duplicates
+from etl.near_pairs import Search
 from etl.step import Job, Outcome, Step, count_reasons
 from udfs.curation import FEATURES_DDL, CurationSettings, features
 from udfs.minhash import MinHashSettings
@@ -39,7 +40,7 @@ def run(job: Job) -> Outcome:
     job.say("looking for benchmark items, exact and near duplicates")
     marked, unread = _contamination(job, new, known)
     verdicts = tables.scratch("curate_verdicts", _exact(_numbered(marked, earlier)))
-    judged, compared = _near(job, verdicts, settings.minhash)
+    judged, compared = _near(job, verdicts, settings.minhash, earlier is not None)
     written = judged.withColumn("bands", F.when(F.col("kept"), F.col("bands"))).drop("old")
     every = written.withColumn("judging_id", F.lit(judging))
     rows = tables.overwrite("curation", every if earlier is None else every.unionByName(earlier.where("NOT kept")))
@@ -112,12 +113,15 @@ def _exact(verdicts: DataFrame) -> DataFrame:
     )
 
 
-def _near(job: Job, verdicts: DataFrame, settings: MinHashSettings) -> tuple[DataFrame, dict[str, float]]:
+def _near(
+    job: Job, verdicts: DataFrame, settings: MinHashSettings, has_old: bool
+) -> tuple[DataFrame, dict[str, float]]:
     priority = F.array(F.col("judged").cast("double"), -F.col("quality")).alias("priority")
     keys = ("shingle_hash", "n_shingles", "bands", "old")
     alive = verdicts.where("reason IS NULL").select(F.col("doc_id").alias("item_id"), priority, *keys)
     texts = job.tables.read("documents").selectExpr("doc_id AS item_id", "text")
-    found = near_duplicates(Search(job.tables, texts, settings, job.config.dedup.max_driver_edges), alive)
+    search = Search(job.tables, texts, settings, job.config.dedup.max_driver_edges, has_old)
+    found = near_duplicates(search, alive)
     # An exact duplicate shares the fate of the row that stands for it, so that it points to a kept row.
     near = found.removed.selectExpr("item_id AS stands", "kept_id AS near_id", "cosine AS near")
     judged = verdicts.withColumn("stands", F.coalesce("exact_id", "doc_id")).join(near, "stands", "left")

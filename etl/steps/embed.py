@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 
 ROWS_DDL = "item_id string, role string, text_hash string, vector binary, dim int, unknown_share double, cut boolean, reason string"
 KEY = ["item_id", "role", "text_hash", "model"]
-ROWS_PER_TASK = 2048
+# What meets in a task by its text's hash is mostly one Arrow batch of a local session (2,000 rows): batches by length want many texts at once.
+ROWS_PER_TASK = 1800
+# A run that is killed keeps what it has committed; each commit reads all that is to do, so they are few.
+ROWS_PER_COMMIT, COMMITS = 200_000, 16
 
 
 def run(job: Job, every: Callable[[Job], DataFrame]) -> Outcome:
@@ -37,25 +40,33 @@ def run(job: Job, every: Callable[[Job], DataFrame]) -> Outcome:
     if n == 0:
         return Outcome(0, 0)
     job.say(f"embedding {n} texts with {model_id(settings)}")
-    max_unknown = config.max_unknown_share
-
+    again = not job.tables.read("embeddings").where(_can_be_read_now(job)).isEmpty()
+    made, commits = 0, min(COMMITS, -(-n // ROWS_PER_COMMIT))
     with job.watch.over("embedding", n) as folder:
-
-        def embed(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-            progress = TaskProgress(folder)
-            for batch in batches:
-                model = load_model(in_task(settings))
-                yield embedded(batch, model, max_unknown, lambda done: progress.add(done=done))
-
-        # Small tasks: what is costly to embed and what the model can not read at all lie in one source each.
         # By text: what is said twice is embedded once where it meets, and gets the same vector.
-        spread = pending.select("item_id", "role", "text_hash", "text").repartition(-(-n // ROWS_PER_TASK), "text_hash")
-        rows = spread.mapInArrow(embed, ROWS_DDL).withColumn("model", F.lit(model_id(settings)))
-        if job.tables.read("embeddings").where(_can_be_read_now(job)).isEmpty():
-            made = job.tables.append("embeddings", rows)
-        else:
-            made = job.tables.upsert("embeddings", job.tables.scratch("embed_rows", rows))
+        part = F.pmod(F.xxhash64("text_hash"), F.lit(commits))
+        for number in range(commits):
+            rows = _embedded(job, pending.where(part == number), n // commits, folder)
+            if again:
+                made += job.tables.upsert("embeddings", job.tables.scratch("embed_rows", rows))
+            else:
+                made += job.tables.append("embeddings", rows)
     return _outcome(job, pending, n, made)
+
+
+def _embedded(job: Job, items: DataFrame, n: int, folder: str) -> DataFrame:
+    """The rows of `embeddings` for about `n` items."""
+    settings, max_unknown = embed_settings(job.config.embed), job.config.embed.max_unknown_share
+
+    def embed(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        progress = TaskProgress(folder)
+        for batch in batches:
+            model = load_model(in_task(settings))
+            yield embedded(batch, model, max_unknown, lambda done: progress.add(done=done))
+
+    # Small tasks: what is costly to embed and what the model can not read at all lie in one source each.
+    texts = items.select("item_id", "role", "text_hash", "text").repartition(-(-n // ROWS_PER_TASK), "text_hash")
+    return texts.mapInArrow(embed, ROWS_DDL).withColumn("model", F.lit(model_id(settings)))
 
 
 def _can_be_read_now(job: Job) -> Column:

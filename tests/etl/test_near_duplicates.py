@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from etl import near_duplicates as module
-from etl.near_duplicates import Bounds, Search, near_duplicates
+from etl.near_duplicates import near_duplicates
+from etl.near_pairs import Bounds, Search
 from udfs.minhash import MinHashSettings
 from udfs.near import near_keys
 from udfs.shingles import ShingleSets, jaccard
@@ -46,7 +47,8 @@ def by_joins(tables: Tables, docs: Sequence[Doc], partitions: int = 3) -> tuple[
     rows = [(doc.id, list(doc.rank), doc.old, *row) for doc, row in zip(docs, columns, strict=True)]
     read = tables.spark.createDataFrame(rows, ROWS_DDL).repartition(partitions)
     texts = tables.spark.createDataFrame([(doc.id, doc.text) for doc in docs], "item_id string, text string")
-    found = near_duplicates(Search(tables, texts, SETTINGS, 1000), tables.scratch("rows", read))
+    search = Search(tables, texts, SETTINGS, 1000, has_old=any(doc.old for doc in docs))
+    found = near_duplicates(search, tables.scratch("rows", read))
     removed = found.removed.collect()
     assert len(removed) == len({row["item_id"] for row in removed})
     return {row["item_id"]: (row["kept_id"], row["cosine"]) for row in removed}, found.figures
@@ -119,6 +121,15 @@ def overlapping(seed: int, count: int = 40, span: int = 120) -> list[Doc]:
     ]
 
 
+def crowd(count: int) -> list[Doc]:
+    """Texts of one template, three quarters of which are the same, so that they share buckets and are no duplicates; and a near-copy of each."""
+    template, docs = words(120, 3), []
+    for n in range(count):
+        text = [*template[:90], *words(30, 1000 + n)]
+        docs += [Doc(f"{n:03}", " ".join(text), (0.0,)), Doc(f"{n:03}-copy", " ".join([*text, "again"]), (1.0,))]
+    return docs
+
+
 def test_families_lose_all_but_the_greedy_answer(scratch_tables: Make) -> None:
     docs = [*families(25, 5), Doc("blank", " ", (0.0,)), Doc("blanker", "\n\n", (0.0,))]
     removed, figures = by_joins(scratch_tables(), docs)
@@ -169,3 +180,30 @@ def test_later_rows_are_judged_against_what_was_kept_as_in_one_go(scratch_tables
     again, nothing = by_joins(scratch_tables(), kept)
     assert (again, nothing["near_compared_pairs"]) == ({}, 0)
     assert figures["near_compared_pairs"] > 0
+
+
+def test_near_copies_in_a_crowd_that_is_half_alike_are_found_and_the_crowd_is_given_up(
+    scratch_tables: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The heads are no copies: these meet by the bands that they do not share with the crowd.
+    monkeypatch.setattr(module, "BOUNDS", (Bounds(3, 1), Bounds(4, 2)))
+    docs = crowd(20)
+    removed, figures = by_joins(scratch_tables(), docs)
+    check(docs, removed)
+    assert len(removed) == 20
+    assert figures["near_rounds"] == 2, "the first at the highest bound that finds nothing is the last"
+    assert figures["near_compared_pairs"] < 40 * 39 / 2
+    assert figures["near_uncompared_pairs"] > 0
+
+
+def test_old_rows_of_a_crowd_are_neither_compared_nor_counted_as_left(
+    scratch_tables: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "BOUNDS", (Bounds(3, 1),))
+    docs = crowd(30)[::2]
+    rows = [*[Doc(doc.id, doc.text, doc.rank, old=True) for doc in docs[1:]], Doc("new", docs[0].text, (1.0,))]
+    removed, figures = by_joins(scratch_tables(), rows)
+    assert removed == {}
+    assert 0 < figures["near_compared_pairs"] < 29
+    # Counted once a bucket: of the new row 28 at most, of which there are 28.
+    assert 0 < figures["near_uncompared_pairs"] <= 28 * 28

@@ -43,3 +43,14 @@ def test_parts_hold_all_rows_in_order(kind: str, tmp_path: Path) -> None:
 def test_no_rows_are_no_file(tmp_path: Path) -> None:
     assert list(written([batch(0, 0)], f"{tmp_path}/part-00000", "parquet")) == []
     assert not list(tmp_path.iterdir())
+
+
+def test_json_becomes_objects_in_json_lines_and_stays_text_in_parquet(tmp_path: Path) -> None:
+    records = ['{"n": [1, null]}', None, '{"s": "half \\ud800"}']
+    rows = pa.RecordBatch.from_pydict({"id": ["a", "b", "c"], "record": pa.array(records, pa.string())})
+    for kind, expected in (
+        ("jsonl.zst", [{"n": [1, None]}, None, {"s": "half \ud800"}]),
+        ("parquet", records),
+    ):
+        (part,) = written([rows], f"{tmp_path}/part-00000", kind, ("record",))
+        assert [row["record"] for row in read(part.to_pylist()[0]["path"])] == expected

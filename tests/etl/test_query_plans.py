@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from etl.clusters import edges_within_cells
-from etl.steps.curate import candidates
+from etl.near_pairs import Bounds, pairs_of, placed
 from udfs.cell_fit import fit_cells
 from udfs.embedding import to_binary
 from udfs.packing import Packing
@@ -32,9 +32,10 @@ def plan_of(rows: DataFrame, capsys: pytest.CaptureFixture[str]) -> str:
 
 
 def test_near_duplicates_are_looked_for_within_bands(spark: SparkSession, capsys: pytest.CaptureFixture[str]) -> None:
-    rows = [("a", [1, 2]), ("b", [2, 3]), ("c", [4]), ("d", [])]
-    pairs = candidates(spark.createDataFrame(rows, "doc_id string, bands array<bigint>"))
-    assert [tuple(row) for row in pairs.collect()] == [("a", "b")]
+    rows = [("a", 1.0, 9, False, band) for band in (1, 2)] + [("b", 2.0, 9, False, band) for band in (2, 3)]
+    frame = spark.createDataFrame(rows, "item_id string, priority double, n_shingles int, old boolean, band bigint")
+    pairs = pairs_of(placed(frame), Bounds(16, 4), 0.7)
+    assert [(row["a_id"], row["b_id"]) for row in pairs.collect()] == [("a", "b")]
     plan = plan_of(pairs, capsys)
     assert "band" in plan
     assert not any(node in plan for node in ("CartesianProduct", "BroadcastNestedLoopJoin", "BatchEvalPython"))

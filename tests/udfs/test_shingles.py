@@ -24,6 +24,14 @@ def test_layout_case_and_width_do_not_count() -> None:
     assert plain.size == 4
 
 
+def test_signs_that_are_not_seen_do_not_count() -> None:
+    seen = "The solar wind blows from the sun, 太阳风"
+    assert list(shingles("\ufeffThe so\u00adlar wind\u200b blows\u2060 from the \u200fsun, 太\u200b阳风")) == list(
+        shingles(seen)
+    )
+    assert shingles("\u200b\u00ad").size == 0
+
+
 def test_signs_count_because_formulas_differ_by_them() -> None:
     assert jaccard(shingles("what is 2 + 3"), shingles("what is 2 - 3")) < 1
 

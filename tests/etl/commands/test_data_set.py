@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +15,8 @@ import pytest
 import zstandard
 
 from etl.cli import main
-from tests.etl.tiny import write_jsonl
+from tests.etl.processes import kill_session
+from tests.etl.tiny import ROOT, write_jsonl
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -36,11 +40,15 @@ ROWS: list[dict[str, Any]] = [
 ]
 
 
+def read_in_order(folder: Path) -> list[dict[str, Any]]:
+    """The rows that were written, as the files have them."""
+    return [row for part in sorted(folder.glob("rows/part-*.parquet")) for row in pq.read_table(part).to_pylist()]
+
+
 def read(folder: Path) -> dict[int, dict[str, Any]]:
-    """The rows that were written, by their own number; unread ones by their line."""
-    parts = sorted(folder.glob("rows/part-*.parquet"))
-    rows = [row for part in parts for row in pq.read_table(part).to_pylist(maps_as_pydicts="strict")]
-    return {int(row["meta"]["n"] if row["meta"] else row["position"]): row for row in rows}
+    """The rows that were written, by their own number; what is no JSON by its line."""
+    rows = read_in_order(folder)
+    return {json.loads(row["record"])["n"] if row["record"] else int(row["position"]): row for row in rows}
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +74,14 @@ def test_every_row_comes_out_once_with_its_verdict(folder: Path) -> None:
     assert {row["text"] for row in rows.values() if row["verdict"] != "unread"} == {
         row["body"] for row in ROWS if row.get("body")
     }
+
+
+def test_rows_come_in_their_order_with_all_their_fields(folder: Path) -> None:
+    rows = read_in_order(folder / "out")
+    assert [row["position"] for row in rows] == [str(line) for line in range(1, len(ROWS) + 2)]
+    assert [json.loads(row["record"]) for row in rows[:-1]] == ROWS
+    assert (rows[-1]["record"], rows[-1]["raw"]) == (None, "not JSON")
+    assert {row["uri"] for row in rows} == {str(folder / "rows.jsonl")}
 
 
 def test_a_removed_row_names_a_kept_one_a_score_and_a_reason(folder: Path) -> None:
@@ -94,6 +110,26 @@ def test_the_manifest_counts_what_is_there(folder: Path) -> None:
 
 
 @pytest.mark.long
+def test_a_run_that_is_killed_is_run_again_to_the_same_rows(folder: Path, tmp_path: Path) -> None:
+    """Killed when it has embedded, and again when it has begun to write."""
+    out = tmp_path / "out"
+    argv = ["dedup", str(folder / "rows.jsonl"), "--text-field", "body", "--out", str(out)]
+    for begun in ("_boostqa/*/edges/_delta_log/*.json", "rows/part-*"):
+        with (tmp_path / "log").open("ab") as log:
+            child = subprocess.Popen(
+                [sys.executable, "-m", "etl", *argv], cwd=ROOT, stdout=log, stderr=log, start_new_session=True
+            )
+        while not list(out.glob(begun)):
+            assert child.poll() is None, (tmp_path / "log").read_text("utf-8")
+            time.sleep(0.02)
+        kill_session(child.pid)
+        child.wait()
+        assert not (out / "manifest.json").exists()
+    assert main(argv) == 0
+    assert read(out) == read(folder / "out")
+
+
+@pytest.mark.long
 def test_another_threshold_embeds_nothing_again_and_replaces_the_files(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -106,7 +142,7 @@ def test_another_threshold_embeds_nothing_again_and_replaces_the_files(
     rows = [json.loads(line) for line in lines]
     assert len(rows) == len(ROWS) + 1
     first = next(row for row in rows if row["text"] == PRICE)
-    assert (first["verdict"], first["meta"]) == ("kept", {"n": "0"})
+    assert (first["verdict"], first["record"]) == ("kept", ROWS[0])
 
 
 @pytest.mark.long
@@ -149,6 +185,12 @@ def test_decontaminate_names_the_item_that_a_row_shares_words_with(spark: SparkS
         (["dedup", "ROWS"], "needs --out DIR"),
         (["dedup", "no.jsonl", "--out", "OUT"], "no.jsonl does not exist or matches no file"),
         (["dedup", "ROWS", "--out", "FULL"], "has files in it that are not of an earlier run"),
+        (["dedup", "ROWS", "--out", "OTHER"], "holds the rows of another command, dedup /other.jsonl"),
+        (["dedup", "FOLDER", "--out", "OUT"], "out lies inside of"),
+        (["dedup", "GLOB", "--out", "OUT"], "out lies inside of"),
+        (["dedup", "EARLIER", "--out", "EARLIER"], "lies inside of"),
+        (["measure", "FOLDER/earlier/*/rows.jsonl", "--out", "EARLIER"], "whose files are replaced"),
+        (["decontaminate", "ROWS", "--out", "OUT", "--against", "EARLIER", "--out", "EARLIER"], "lies inside of"),
         (["decontaminate", "ROWS", "--out", "OUT"], "needs --against FILE"),
         (["decontaminate", "ROWS", "--out", "OUT", "--against", "no.csv"], "--against: no.csv does not exist"),
         (["dedup", "ROWS", "--out", "OUT", "--encoding", "utf9"], "'utf9' is no text codec"),
@@ -159,10 +201,19 @@ def test_what_the_user_got_wrong_is_one_line_and_writes_nothing(
     argv: list[str], words: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     rows = write_jsonl(tmp_path / "rows.jsonl", ROWS)
-    (tmp_path / "full").mkdir()
-    (tmp_path / "full" / "mine.txt").write_text("mine")
-    places = {"ROWS": rows, "OUT": tmp_path / "out", "FULL": tmp_path / "full"}
-    assert main([str(places.get(part, part)) for part in argv]) == 2
+    write_jsonl(tmp_path / "full" / "manifest.json", [{"mine": 1}])
+    write_jsonl(tmp_path / "earlier" / "_boostqa" / "rows.jsonl", ROWS)
+    other = {"what": "dedup /other.jsonl", "id": "", "format": "parquet", "files": []}
+    write_jsonl(tmp_path / "other" / "manifest.json", [other])
+    places = {
+        "OTHER": tmp_path / "other",
+        "ROWS": rows,
+        "OUT": tmp_path / "out",
+        "FULL": tmp_path / "full",
+        "FOLDER": tmp_path,
+    }
+    places |= {"EARLIER": tmp_path / "earlier", "GLOB": tmp_path / "{rows,out}*"}
+    assert main([str(places.get(part, part)).replace("FOLDER", str(tmp_path)) for part in argv]) == 2
     said = capfd.readouterr().err
     assert words in said
     assert len(said.splitlines()) == 1

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 
 from etl.items import vectors
+from etl.steps import embed as step
 from etl.steps.embed import embedded
 from tests.etl.tiny import MODEL, document, get, job_for, kept, make_config, put, the_step
 from udfs.embedding import from_binary
@@ -73,6 +74,35 @@ def test_another_bound_of_unknown_tokens_is_decided_anew(spark: SparkSession, tm
         assert sorted(row["item_id"] for row in found) == ["en", "zh"]
         assert [row["item_id"] for row in found if row["reason"] == "unknown_tokens"] == unread
         assert all(row["vector"] is not None for row in found if row["item_id"] not in unread)
+
+
+@pytest.mark.long
+def test_each_commit_is_kept_whatever_becomes_of_the_next(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(step, "ROWS_PER_COMMIT", 4)
+    job = job_for(spark, make_config(tmp_path))
+    put(job.tables, "documents", [document(f"d{n}", f"{ENGLISH} Part {n // 2}.") for n in range(16)])
+    put(job.tables, "curation", [kept(f"d{n}") for n in range(16)])
+    append, done = type(job.tables).append, []
+
+    def fails_at_the_third(tables: Any, name: str, rows: Any) -> int:
+        if len(done) == 2:
+            raise OSError("the storage is gone")
+        done.append(append(tables, name, rows))
+        return int(done[-1])
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(job.tables), "append", fails_at_the_third)
+        with pytest.raises(OSError, match="gone"):
+            the_step("embed").run(job)
+    assert job.tables.read("embeddings").count() == sum(done) > 0
+    outcome = the_step("embed").run(job)
+    assert outcome.rows_in == outcome.rows_out == 16 - sum(done)
+    found = vectors(job.tables, job.config.embed).collect()
+    assert sorted(row["item_id"] for row in found) == sorted(f"d{n}" for n in range(16))
+    by_text = {row["text_hash"]: bytes(row["vector"]) for row in found}
+    assert all(bytes(row["vector"]) == by_text[row["text_hash"]] for row in found), "equal texts meet in one task"
 
 
 @pytest.mark.long
