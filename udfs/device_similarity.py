@@ -2,11 +2,11 @@
 
 Half precision only proposes pairs, and each is decided in float64 as on a CPU. None is missed, because a score is off by less than `margin`:
 
-- Rows are scaled to length 1 in float64 and rounded to float16. A number is then off by 2^-11 of itself at most, or by 2^-25 where it is subnormal; a
-  row of d numbers by r = 2^-11 + sqrt(d) 2^-25, and the product of two rows by 2r + r^2, which is less than 2^-10 + 2^-20 + d 2^-24.
-- A product of two half floats is exact in float32, and no sum of some of them is over (1 + r)^2. Tensor cores take four or more products at a time, and cut
-  each of these, the sum so far, and the new sum at 2^-23 of the largest (M. Fasi et al., Numerical behavior of NVIDIA tensor cores, PeerJ CS 7:e330, 2021):
-  three cuts for two products at most, less than d 2^-22 in all. A CPU, which rounds to the nearest, is nearer.
+- Rows are scaled to length 64 in float64 and rounded to float16. A number is then off by 2^-11 of itself at most; a subnormal one, which a GPU may take for
+  zero, by 2^-14. Of its length, a row of d numbers is off by r = 2^-11 + sqrt(d) 2^-20, and the product of two rows by 2r + r^2.
+- A product of two half floats is exact in float32, and no sum of some of them is over (1 + r)^2 of the lengths. Tensor cores take four or more products at a
+  time, and cut each of these, the sum so far, and the new sum at 2^-23 of the largest (M. Fasi et al., Numerical behavior of NVIDIA tensor cores, PeerJ CS
+  7:e330, 2021): three cuts for two products at most, less than d 2^-22 in all. A CPU, which rounds to the nearest, is nearer.
 - The sum is rounded to float16. That keeps order, and the bound it is compared with is a half float itself, so it costs no margin.
 """
 
@@ -26,6 +26,8 @@ from udfs.similarity import Pairs, Vectors, decided, directionless
 if TYPE_CHECKING:
     from torch import Tensor
 
+# What rows are scaled to: a power of two, far from the smallest half floats and from the largest.
+_LENGTH = 64.0
 # Rows of a block of scores, and scores of a block: 2 GiB. Smaller ones leave the GPU waiting for Python, larger ones compute more of a triangle twice.
 _ROWS, _SCORES = 1 << 14, 1 << 30
 # A block takes no more than this share of the memory that is free: other tasks may be on the same GPU.
@@ -40,7 +42,7 @@ _WIDE_VALUES = 1 << 24
 
 @dataclass(frozen=True)
 class DeviceRows:
-    """Vectors ready to be compared: `values` (n, d) as they came, `half` the same at length 1 in float16, on the device."""
+    """Vectors ready to be compared: `values` (n, d) as they came, `half` the same at length 64 in float16, on the device."""
 
     values: Vectors
     half: Tensor
@@ -76,7 +78,7 @@ class DeviceSimilarity:
                 if odd.numel():
                     row = int(odd[0])
                     raise directionless("vectors", start + row, float(lengths[row]))
-                half[start : start + step] = wide / lengths
+                half[start : start + step] = wide * (_LENGTH / lengths)
         return DeviceRows(vectors, half)
 
     def alike(
@@ -87,7 +89,7 @@ class DeviceSimilarity:
 
         other = left if right is None else right
         end = len(left) if first is None else first
-        bound = half_below(threshold - margin(left.values.shape[1]))
+        bound = half_below((threshold - margin(left.values.shape[1])) * _LENGTH**2)
         height, width = self._block(end, len(other))
         with self._within_memory():
             room = torch.empty(height * width, dtype=torch.float16, device=self._device)
@@ -133,8 +135,8 @@ class DeviceSimilarity:
 
 
 def margin(dim: int) -> float:
-    """Returns by how much a score of vectors of `dim` numbers may be off, before it is rounded to a half float; the module says why."""
-    return 2.0**-10 + 2.0**-20 + dim * 2.0**-21
+    """Returns by how much the cosine of a score of vectors of `dim` numbers may be off, before it is rounded to a half float; the module says why."""
+    return 2.0**-10 + 2.0**-20 + math.sqrt(dim) * 2.0**-19 + dim * 2.0**-22
 
 
 def half_below(value: float) -> float:
