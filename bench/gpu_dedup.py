@@ -138,7 +138,8 @@ def embed_by_spark(texts: list[str], slots: int, folder: Path) -> tuple[Row, np.
     names = [f"{n:08}" for n in range(len(texts))]
     columns = {"item_id": names, "role": ["text"] * len(texts), "text_hash": [text_hash(text) for text in texts]}
     pq.write_table(pa.table({**columns, "text": texts}), given)
-    config = load_config(str(ROOT / "conf/local.yaml"), [f"embed.device={DEVICE}"]).embed
+    sets = [f"embed.device={DEVICE}", "embed.max_unknown_share=1.0"]
+    config = load_config(str(ROOT / "conf/local.yaml"), sets).embed
     spark = session(slots, folder)
 
     def embed() -> None:
@@ -154,8 +155,8 @@ def embed_by_spark(texts: list[str], slots: int, folder: Path) -> tuple[Row, np.
 
 def bare_product(dtype: torch.dtype) -> Row:
     """Measures the matrix product alone."""
-    made = torch.Generator(device=DEVICE).manual_seed(1)
-    left, right = (torch.randn(n, DIM, device=DEVICE, generator=made) for n in BLOCK)
+    seeded = torch.Generator(device=DEVICE).manual_seed(1)
+    left, right = (torch.randn(n, DIM, device=DEVICE, generator=seeded) for n in BLOCK)
     left, right = (torch.nn.functional.normalize(one).to(dtype) for one in (left, right))
     out = torch.empty(BLOCK, dtype=dtype, device=DEVICE)
     times = 20 if ON_GPU else 3
@@ -168,6 +169,12 @@ def bare_product(dtype: torch.dtype) -> Row:
     per_s = times * BLOCK[0] * BLOCK[1] / seconds
     name = str(dtype).removeprefix("torch.")
     return {"what": f"product, {name}", "size": BLOCK[1], "rows": BLOCK[0], **rates(per_s)}
+
+
+def made(planted: Planted) -> np.ndarray:
+    """Makes the vectors, and reads them."""
+    planted.make()
+    return np.concatenate([half_rows(pq.read_table(path).column("vector"), DIM) for path in planted.parts])
 
 
 def rates(pairs_per_s: float) -> Row:
@@ -233,13 +240,11 @@ def embedding(sizes: Row, folder: Path) -> tuple[list[Row], list[Row]]:
 
 def comparison(sizes: Row, folder: Path) -> tuple[list[Row], list[Row]]:
     """Rows and goals of comparison."""
-    planted = Planted(folder / "vectors-planted", sizes["stage"])
-    planted.make()
-    vectors = np.concatenate([half_rows(pq.read_table(path).column("vector"), DIM) for path in planted.parts])
-    some = sizes["task"]
+    planted, some = Planted(folder / "planted", sizes["stage"]), sizes["task"]
     nothing_alike = halves(np.random.default_rng(2).normal(size=(some, DIM)).astype(np.float32))
+    few, vectors = made(Planted(folder / "planted", some)), made(planted)
     half = bare_product(torch.float16)
-    rows = [half, one_task("no pairs", nothing_alike), one_task("planted pairs", vectors[:some])]
+    rows = [half, one_task("no pairs", nothing_alike), one_task("planted pairs", few)]
     for row in rows[1:]:
         row["share"] = round(row["pairs_per_s"] / half["pairs_per_s"], 4)
     bare = half if ON_GPU else bare_product(torch.float32)
@@ -249,7 +254,7 @@ def comparison(sizes: Row, folder: Path) -> tuple[list[Row], list[Row]]:
         rows.append(row | {"share": round(row["pairs_per_s"] / bare["pairs_per_s"], 4)})
         print(rows[-1], flush=True)
     ours = max((row for row in rows if row["what"].startswith("stage")), key=lambda row: float(row["share"]))
-    wrong = differing(vectors[: min(some, CHECKED)])
+    wrong = differing(few[:CHECKED])
     goals = [
         goal(f"{row['what']}: pairs/s to the bare product", round(100 * row["share"], 1), 50, "%", at_most=False)
         for row in (rows[1], rows[2], ours)
