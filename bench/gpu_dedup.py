@@ -171,7 +171,7 @@ def bare_product(dtype: torch.dtype) -> Row:
     return {"what": f"product, {name}", "size": BLOCK[1], "rows": BLOCK[0], **rates(per_s)}
 
 
-def made(planted: Planted) -> np.ndarray:
+def vectors_of(planted: Planted) -> np.ndarray:
     """Makes the vectors, and reads them."""
     planted.make()
     return np.concatenate([half_rows(pq.read_table(path).column("vector"), DIM) for path in planted.parts])
@@ -242,7 +242,7 @@ def comparison(sizes: Row, folder: Path) -> tuple[list[Row], list[Row]]:
     """Rows and goals of comparison."""
     planted, some = Planted(folder / "planted", sizes["stage"]), sizes["task"]
     nothing_alike = halves(np.random.default_rng(2).normal(size=(some, DIM)).astype(np.float32))
-    few, vectors = made(Planted(folder / "planted", some)), made(planted)
+    few, vectors = vectors_of(Planted(folder / "planted", some)), vectors_of(planted)
     half = bare_product(torch.float16)
     rows = [half, one_task("no pairs", nothing_alike), one_task("planted pairs", few)]
     for row in rows[1:]:
