@@ -17,9 +17,10 @@ from pyspark.sql import Window
 from pyspark.sql import functions as F
 
 from etl.step import Job
+from etl.task_device import task_device, tasks_have_gpu
 from udfs.cells import Cells, CellSearch
 from udfs.clustering import cluster_count
-from udfs.comparison import EDGES_DDL, compared, unsound
+from udfs.comparison import EDGES_DDL, compared, comparer, unsound
 from udfs.embedding import half_rows
 from udfs.packing import PACKED_DDL, TASK, Packing, packed
 
@@ -31,6 +32,8 @@ _POINTS = 32
 _SAMPLE_BYTES = 512 << 20
 # Vectors of a task: those of two blocks are in memory at once, in float16 and float32.
 _BLOCK_BYTES = 8 << 20
+# On a GPU, products cost less than to bring rows there: each row of a cell in n blocks is brought n times.
+_GPU_BLOCK_BYTES = 128 << 20
 # Vectors of a partition of the shuffle.
 _PARTITION_BYTES = 24 << 20
 # Partitions of which each may write its own file of pairs.
@@ -153,18 +156,19 @@ def packing_for(job: Job, surveyed: Survey, cells: Cells) -> Packing:
     row, place = np.nonzero(placed >= 0)
     sizes = Counter(zip(surveyed.sides[row].tolist(), placed[row, place].tolist(), strict=True))
     each = surveyed.n / max(1, len(surveyed.sample))
-    room = max(1, _BLOCK_BYTES // (2 * surveyed.dim))
+    most = _GPU_BLOCK_BYTES if tasks_have_gpu(job.spark, job.config.embed.device) else _BLOCK_BYTES
+    room = max(1, most // (2 * surveyed.dim))
     blocks = {task: -(-round(size * each) // room) for task, size in sizes.items() if size * each > room}
     return Packing(cells, config.probes, config.threshold, blocks)
 
 
-def edges_within_cells(rows: DataFrame, n: int, packing: Packing) -> DataFrame:
+def edges_within_cells(rows: DataFrame, n: int, packing: Packing, device: str = "auto") -> DataFrame:
     """Returns the pairs of `rows` (item_id, side, old, vector; `n` of them) at or over the threshold that share a cell, each once: EDGES_DDL.
 
-    Cost grows with n x cell size. Old rows are not compared with each other.
+    Cost grows with n x cell size. Old rows are not compared with each other. `device` as in `compare`.
     """
     count = partitions(n, packing)
-    found = compare(pack(rows, packing), count, packing)
+    found = compare(pack(rows, packing), count, packing, device)
     # Each partition would write a file of few pairs.
     return found.hint("rebalance") if count > _FILES else found
 
@@ -185,16 +189,17 @@ def partitions(n: int, packing: Packing) -> int:
     return max(1, vectors) + min(pairs, max(1, vectors) * 4)
 
 
-def compare(tasks: DataFrame, count: int, packing: Packing) -> DataFrame:
-    """Compares packed rows, task by task, in `count` partitions."""
+def compare(tasks: DataFrame, count: int, packing: Packing, device: str = "auto") -> DataFrame:
+    """Compares packed rows, task by task, in `count` partitions: on the GPU that `device` names or, with `auto`, that Spark has given to the task; else on
+    the CPU. The result is the same."""
     dim, threshold = packing.dim, packing.threshold
 
     def stream(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        return compared(batches, dim, threshold)
+        return compared(batches, dim, threshold, comparer(task_device(device)))
 
     def whole(table: pa.Table) -> pa.Table:
         schema = pa.schema([("a_id", pa.string()), ("b_id", pa.string()), ("cosine", pa.float64())])
-        return pa.Table.from_batches(compared(table.to_batches(), dim, threshold), schema)
+        return pa.Table.from_batches(stream(iter(table.to_batches())), schema)
 
     # Spark 4.0 takes the edges of a task all at once.
     old_spark = tuple(int(part) for part in spark_version.split(".")[:2]) < (4, 1)

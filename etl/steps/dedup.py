@@ -123,7 +123,7 @@ def _found(
         "cells_in_blocks": float(len(packing.blocks)),
         "drift": centroids.drift,
     }
-    found = edges_within_cells(rows, surveyed.n, packing)
+    found = edges_within_cells(rows, surveyed.n, packing, job.config.embed.device)
     return [*before, found], replace(this, centroid_set_id=centroids.id), figures
 
 

@@ -65,6 +65,8 @@ def test_the_pairs_hang_on_no_partition_no_order_and_no_block(
         again, (_, packing) = edges_of(job, frame(spark, vectors, shuffled).repartition(parts))
         assert packing.blocks
         assert again == first
+    gpu = job_for(spark, make_config(tmp_path / "w", embed={"device": "cuda:0"}))
+    assert packing_for(gpu, surveyed, packing.cells).blocks == {}, "a GPU takes larger blocks"
     assert len(first) > 50
     unique = [i for i in order if not len(vectors) // 2 <= i < len(vectors) // 2 + 20]
     a, b, cosine = pairs_over(vectors[unique], None, THRESHOLD)
