@@ -18,7 +18,7 @@ from pyspark.sql import functions as F
 from etl.centroids import centroids_for
 from etl.clusters import Survey, compare, edges_within_cells, pack, packing_for, partitions, survey, without
 from etl.config import load_config
-from etl.dedup_audit import promises
+from etl.dedup_audit import fates
 from etl.ledger import Ledger
 from etl.progress import silent
 from etl.session import get_spark
@@ -62,7 +62,7 @@ def rows_of(spark: SparkSession, planted: Planted) -> DataFrame:
     """The vectors as dedup takes them: of one side, none old, all of the same priority but for their ids."""
     read = spark.read.schema("item_id string, vector binary").parquet(*[str(path) for path in planted.parts])
     same = {"side": F.lit("text"), "old": F.lit(False), "priority": F.lit(0.0), "dim": F.lit(DIM)}
-    return read.withColumns({**same, "vector_hash": F.xxhash64("vector")})
+    return read.withColumns(same)
 
 
 def measure(spark: SparkSession, planted: Planted, warehouse: Path, share_of_peak: bool, sets: list[str]) -> Row:
@@ -73,23 +73,27 @@ def measure(spark: SparkSession, planted: Planted, warehouse: Path, share_of_pea
     centroids = stages.of("centroids", lambda: centroids_for(job, "bench", surveyed.sample, surveyed.n, "bench"))
     packing = stages.of("plan", lambda: packing_for(job, surveyed, centroids.cells))
     readable = without(rows, surveyed.left_out, surveyed.reasons)
-    found = edges_within_cells(readable, surveyed.n, packing).withColumn("dedup_id", F.lit("bench"))
+    found = edges_within_cells(readable, surveyed.n, packing, job.config.embed.device)
+    found = found.withColumn("dedup_id", F.lit("bench"))
     count = stages.of("compare", lambda: job.tables.append("edges", found))
     edges = job.tables.read("edges").select("a_id", "b_id", "cosine")
     priority = readable.select("item_id", "priority")
     most = job.config.dedup.max_driver_edges
-    chosen = stages.of("survivors", lambda: greedy(job.tables, edges, priority, most))
+    chosen = stages.of("survivors", lambda: greedy(job.tables, edges, priority, most, count))
     removed = stages.of("removed", lambda: job.tables.scratch("removed", chosen.rows))
+    all_read = readable.withColumn("unreadable", F.lit(None).cast("string"))
+    counts = fates(all_read, removed.withColumn("method", F.lit("semantic")), edges)
     figures = {
         "seconds": round(sum(stages.seconds.values()), 1),
         "stages": stages.seconds,
         "cells": len(centroids.cells),
         "cells_in_blocks": len(packing.blocks),
         "edges": count,
-        "removed": removed.count(),
+        "removed": counts["semantic_duplicate"],
         "survivor_rounds": chosen.rounds,
         "identical": surveyed.reasons.get("identical", 0),
-        **promises(edges, removed),
+        "orphans": counts["orphans"],
+        "kept_pairs": counts["kept_pairs"],
         **planted_recall(spark, planted, edges),
     }
     return figures | (compare_alone(job, readable, surveyed.n, packing) if share_of_peak else {})
@@ -109,8 +113,8 @@ def planted_recall(spark: SparkSession, planted: Planted, edges: DataFrame) -> R
     }
 
 
-def compare_alone(job: Job, rows: DataFrame, n: int, packing: Packing) -> Row:
-    """The compare stage with the packed rows on disk: its comparisons, and how fast they are made, with the shuffle and the edges."""
+def compare_alone(job: Job, rows: DataFrame, n: int, packing: Packing, turns: int = 1) -> Row:
+    """The compare stage with the packed rows on disk: its comparisons, and how fast they are made, with the shuffle and the edges. The last turn counts."""
     tasks = job.tables.scratch("packed", pack(rows, packing))
     new, guests = F.col("counts")[0], F.col("counts")[2]
     sums = tasks.groupBy(*TASK, "part").agg(F.sum(new).alias("homes"), F.sum(guests).alias("guests"))
@@ -122,9 +126,12 @@ def compare_alone(job: Job, rows: DataFrame, n: int, packing: Packing) -> Row:
             made += h[0] * (h[0] - 1) / 2 + h[0] * g[0]
         elif len(h) == 2:
             made += h[0] * h[1] + h[0] * g[1] + h[1] * g[0]
-    started = time.monotonic()
-    compare(tasks, partitions(n, packing), packing).write.format("noop").mode("overwrite").save()
-    seconds = time.monotonic() - started
+    seconds = 0.0
+    for _ in range(turns):
+        started = time.monotonic()
+        pairs = compare(tasks, partitions(n, packing), packing, job.config.embed.device)
+        pairs.write.format("noop").mode("overwrite").save()
+        seconds = time.monotonic() - started
     return {
         "comparisons": made,
         "compare_alone_s": round(seconds, 2),

@@ -45,14 +45,15 @@ class CentroidSet:
 
 def centroids_for(job: Job, scope: str, sample: NDArray[np.float16], n: int, new_id: str) -> CentroidSet:
     """Returns the last stored set of this scope, model and settings; fits and stores one as `new_id` where there is none, where rows have drifted away
-    from it by more than `dedup.max_drift`, or where they are more than GROWTH times as many."""
-    found = _last(job, scope)
+    from it by more than `dedup.max_drift`, or where they are more than GROWTH times as many. One that is stored as `new_id` (the run was killed after
+    it had fitted it) is taken whatever has come since."""
+    found = _last(job, scope, new_id)
     if found is not None:
         cells = _load(job.tables, found["centroid_set_id"])
         old = CentroidSet(
             found["centroid_set_id"], cells, found["rows"], found["mean_cosine"], mean_cosine(cells, sample)
         )
-        if old.drift <= job.config.dedup.max_drift and n <= GROWTH * old.rows:
+        if old.id == new_id or (old.drift <= job.config.dedup.max_drift and n <= GROWTH * old.rows):
             return old
         job.say(f"new centroids: drift {old.drift:.3f}, {n / old.rows:.1f} times the rows")
     config = job.config.dedup
@@ -66,12 +67,13 @@ def _settings(config: Config) -> str:
     return config.fingerprint(*SETTINGS)
 
 
-def _last(job: Job, scope: str) -> Any:
-    """The head of the last set that was stored for these rows, model and settings."""
+def _last(job: Job, scope: str, first_choice: str) -> Any:
+    """The head of the first choice, or else of the last set that was stored for these rows, model and settings."""
     same = (F.col("scope") == scope) & (F.col("model") == model_id(embed_settings(job.config.embed)))
     sets = job.tables.read("centroids").where(same & (F.col("settings") == _settings(job.config)))
     heads = sets.select("centroid_set_id", "rows", "mean_cosine", "created_at").distinct()
-    return heads.orderBy(F.col("created_at").desc(), "centroid_set_id").first()
+    mine = F.col("centroid_set_id") == first_choice
+    return heads.orderBy(mine.desc(), F.col("created_at").desc(), "centroid_set_id").first()
 
 
 def _store(job: Job, cells: Cells, said: dict[str, Any]) -> None:

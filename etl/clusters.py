@@ -10,109 +10,140 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pyspark import __version__ as spark_version
 from pyspark.sql import Window
 from pyspark.sql import functions as F
 
 from etl.step import Job
+from etl.task_device import task_device, tasks_have_gpu
 from udfs.cells import Cells, CellSearch
 from udfs.clustering import cluster_count
-from udfs.comparison import EDGES_DDL, compared, unsound
+from udfs.comparison import EDGES_DDL, compared, comparer, unsound
 from udfs.embedding import half_rows
 from udfs.packing import PACKED_DDL, TASK, Packing, packed
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+    from pyspark.sql import Column, DataFrame
 
 # Rows that centroids are fitted on, for each centroid, and the bytes of their vectors at most.
 _POINTS = 32
 _SAMPLE_BYTES = 512 << 20
 # Vectors of a task: those of two blocks are in memory at once, in float16 and float32.
 _BLOCK_BYTES = 8 << 20
+# On a GPU, products cost less than to bring rows there: each row of a cell in n blocks is brought n times.
+_GPU_BLOCK_BYTES = 128 << 20
 # Vectors of a partition of the shuffle.
 _PARTITION_BYTES = 24 << 20
-SURVEY_DDL = "item_id string, side string, h bigint, drawn boolean, reason string, vector binary"
+# Partitions of which each may write its own file of pairs.
+_FILES = 16
+# Left-out rows whose ids are sent to where the vectors are, about 100 MB; for more, the vectors are sent to the ids.
+_BROADCAST_ROWS = 1_000_000
 
 
 @dataclass(frozen=True)
 class Survey:
-    """What there is to compare: the rows `found` by side, the numbers in a vector, the rows `left_out` (item_id, reason, same_id) and a sample.
+    """What there is to compare: how many rows (`n`), how many vectors an earlier run has not seen (`new`), the numbers in a vector, the rows `left_out`
+    (item_id, reason, same_id) and a sample.
 
     A row is left out for a reason, or because its vector is the same, bit by bit, as that of row `same_id`, whose fate it shares. The sample has the
     lowest key hashes: their sides and vectors, in this order.
     """
 
-    found: dict[str, int]
+    n: int
+    new: int
     dim: int
     left_out: DataFrame
     reasons: dict[str, int]
     sides: NDArray[np.object_]
     sample: NDArray[np.float16]
 
-    @property
-    def n(self) -> int:
-        """Rows that are compared."""
-        return sum(self.found.values()) - sum(self.reasons.values())
-
 
 def survey(job: Job, rows: DataFrame) -> Survey:
-    """Looks through `rows` (item_id, side, old, priority, vector, dim, vector_hash; from `scratch`) once: what can not be compared, what is the same,
-    and the sample that centroids and sizes of cells come from. The dimension is the one that most rows name."""
-    counted = rows.groupBy("side", "dim").count().collect()
+    """Looks through `rows` (item_id, side, old, priority, vector, dim; from `scratch`) once: what can not be compared, what is the same, and the sample
+    that centroids and sizes of cells come from. The dimension is the one that most rows name."""
+    counted = rows.groupBy("dim", "old").count().collect()
     dims: Counter[int] = Counter()
-    found: Counter[str] = Counter()
     for row in counted:
         dims[row["dim"] or 0] += row["count"]
-        found[row["side"]] += row["count"]
-    n = sum(found.values())
+    found, new = sum(dims.values()), sum(row["count"] for row in counted if not row["old"])
     dim = max(1, max(dims, key=lambda one: (dims[one], -one), default=1))
-    seen = job.tables.scratch("dedup_survey", _looked_through(rows, dim, _sample_share(job, n, dim)))
-    bad = seen.where("reason IS NOT NULL").select("item_id", "reason", F.lit(None).cast("string").alias("same_id"))
-    left_out = job.tables.scratch("dedup_left_out", bad.unionByName(_identical(rows, bad)))
+    seen = job.tables.scratch("dedup_survey", _looked_through(rows, dim, _sample_bound(job, found, dim)))
+    left_out = job.tables.scratch("dedup_left_out", _unsound(seen).unionByName(_identical(seen)))
     said = F.coalesce("reason", F.lit("identical")).alias("said")
     reasons = {row["said"]: row["count"] for row in left_out.groupBy(said).count().collect()}
-    drawn = without(seen.where("drawn AND reason IS NULL"), left_out, reasons).select("h", "item_id", "side", "vector")
-    taken = drawn.toArrow().sort_by([("h", "ascending"), ("item_id", "ascending")])
-    sides = np.array(taken.column("side").to_pylist(), dtype=object)
-    return Survey(dict(found), dim, left_out, reasons, sides, half_rows(taken.column("vector"), dim))
+    n = found - sum(reasons.values())
+    drawn = _drawn(without(seen.where("vector IS NOT NULL"), left_out, reasons))
+    # Where most rows are copies of a few, the few are hardly among those that were drawn of all.
+    if 2 * drawn.num_rows < min(n, _sample_rows(job, n, dim)):
+        left = without(rows.withColumn("h", _key_hash()), left_out, reasons)
+        drawn = _drawn(left.where(F.col("h") <= _sample_bound(job, n, dim)))
+    sides = np.array(drawn.column("side").to_pylist(), dtype=object)
+    return Survey(n, new, dim, left_out, reasons, sides, half_rows(drawn.column("vector"), dim))
+
+
+def _drawn(rows: DataFrame) -> pa.Table:
+    taken = rows.select("h", "item_id", "side", "vector").toArrow()
+    return taken.sort_by([("h", "ascending"), ("item_id", "ascending")])
 
 
 def without(rows: DataFrame, left_out: DataFrame, reasons: dict[str, int]) -> DataFrame:
-    """Returns the rows that are not left out."""
-    return rows.join(left_out.select("item_id"), "item_id", "left_anti") if reasons else rows
+    """Returns the rows that are not left out; `reasons` counts those that are."""
+    count, ids = sum(reasons.values()), left_out.select("item_id")
+    if not count:
+        return rows
+    return rows.join(F.broadcast(ids) if count <= _BROADCAST_ROWS else ids, "item_id", "left_anti")
 
 
-def _sample_share(job: Job, n: int, dim: int) -> float:
+def _sample_rows(job: Job, n: int, dim: int) -> int:
     config = job.config.dedup
     wanted = max(config.sample_rows, _POINTS * cluster_count(n, config.cluster_size))
-    return min(wanted, _SAMPLE_BYTES // (2 * dim)) / max(1, n)
+    return min(wanted, _SAMPLE_BYTES // (2 * dim))
 
 
-def _looked_through(rows: DataFrame, dim: int, share: float) -> DataFrame:
-    """The rows that can not be compared, with the reason, and the sample: the lowest of the key hashes, which are spread evenly."""
-    h = F.xxhash64("item_id").alias("h")
-    bound = min(2**63 - 1, -(2**63) + int(share * 2**64))
+def _key_hash() -> Column:
+    return F.xxhash64("item_id")
+
+
+def _sample_bound(job: Job, n: int, dim: int) -> int:
+    """The key hash up to which rows are drawn: hashes are spread evenly over all numbers of 64 bits."""
+    share = _sample_rows(job, n, dim) / max(1, n)
+    return min(2**63 - 1, -(2**63) + int(share * 2**64))
+
+
+def _looked_through(rows: DataFrame, dim: int, bound: int) -> DataFrame:
+    """Every row, without its vector unless it is drawn: item_id, side, old, priority, h, one, other (hashes of the vector), reason, vector."""
+    priority = rows.schema["priority"].dataType.simpleString()
+    ddl = f"item_id string, side string, old boolean, priority {priority}, h bigint, one bigint, other bigint, "
+    ddl += "reason string, vector binary"
+    kept = ("item_id", "side", "old", "priority", "h", "one", "other")
 
     def look(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
-            reason = unsound(batch.column("vector"), dim)
-            drawn = batch.column("h").to_numpy() <= bound
-            picked = pa.array(np.flatnonzero(drawn | (reason != "")))
-            told = {"drawn": pa.array(drawn), "reason": pa.array(reason, pa.string(), mask=reason == "")}
-            columns = {name: batch.column(name) for name in ("item_id", "side", "h", "vector")} | told
-            order = [name.split()[0] for name in SURVEY_DDL.split(", ")]
-            yield pa.RecordBatch.from_pydict({name: columns[name].take(picked) for name in order})
+            vectors = batch.column("vector")
+            reason = unsound(vectors, dim)
+            drawn = pa.array((batch.column("h").to_numpy() <= bound) & (reason == ""))
+            told = pa.array(reason, pa.string(), mask=reason == "")
+            some = pc.if_else(drawn, vectors, pa.scalar(None, vectors.type))
+            yield pa.RecordBatch.from_pydict(
+                {**{name: batch.column(name) for name in kept}, "reason": told, "vector": some}
+            )
 
-    return rows.select("item_id", "side", h, "vector").mapInArrow(look, SURVEY_DDL)
+    # Two hashes by other seeds: 128 bits together.
+    hashes = {"h": _key_hash(), "one": F.xxhash64("vector"), "other": F.xxhash64(F.lit(1), "vector")}
+    return rows.withColumns(hashes).select(*kept, "vector").mapInArrow(look, ddl)
 
 
-def _identical(rows: DataFrame, bad: DataFrame) -> DataFrame:
-    """The rows whose vector another row of their side has too, bit by bit, with the best of these. Old rows are never the others."""
-    suspects = rows.groupBy("side", "vector_hash").count().where("count > 1").select("side", "vector_hash")
-    like = rows.join(suspects, ["side", "vector_hash"], "left_semi").join(bad, "item_id", "left_anti")
-    best = Window.partitionBy("side", "vector").orderBy(F.col("old").desc(), "priority", "item_id")
-    first = like.select("item_id", "old", F.first("item_id").over(best).alias("same_id"))
+def _unsound(seen: DataFrame) -> DataFrame:
+    return seen.where("reason IS NOT NULL").select("item_id", "reason", F.lit(None).cast("string").alias("same_id"))
+
+
+def _identical(seen: DataFrame) -> DataFrame:
+    """The rows whose vector another row of their side has too, bit by bit, with the best of these. Old rows are never the others. No vector is moved."""
+    best = Window.partitionBy("side", "one", "other").orderBy(F.col("old").desc(), "priority", "item_id")
+    sound = seen.where("reason IS NULL")
+    first = sound.select("item_id", "old", F.first("item_id").over(best).alias("same_id"))
     others = first.where("item_id <> same_id AND NOT old")
     return others.select("item_id", F.lit(None).cast("string").alias("reason"), "same_id")
 
@@ -125,17 +156,21 @@ def packing_for(job: Job, surveyed: Survey, cells: Cells) -> Packing:
     row, place = np.nonzero(placed >= 0)
     sizes = Counter(zip(surveyed.sides[row].tolist(), placed[row, place].tolist(), strict=True))
     each = surveyed.n / max(1, len(surveyed.sample))
-    room = max(1, _BLOCK_BYTES // (2 * surveyed.dim))
+    most = _GPU_BLOCK_BYTES if tasks_have_gpu(job.spark, job.config.embed.device) else _BLOCK_BYTES
+    room = max(1, most // (2 * surveyed.dim))
     blocks = {task: -(-round(size * each) // room) for task, size in sizes.items() if size * each > room}
     return Packing(cells, config.probes, config.threshold, blocks)
 
 
-def edges_within_cells(rows: DataFrame, n: int, packing: Packing) -> DataFrame:
+def edges_within_cells(rows: DataFrame, n: int, packing: Packing, device: str = "auto") -> DataFrame:
     """Returns the pairs of `rows` (item_id, side, old, vector; `n` of them) at or over the threshold that share a cell, each once: EDGES_DDL.
 
-    Cost grows with n x cell size. Old rows are not compared with each other.
+    Cost grows with n x cell size. Old rows are not compared with each other. `device` as in `compare`.
     """
-    return compare(pack(rows, packing), partitions(n, packing), packing)
+    count = partitions(n, packing)
+    found = compare(pack(rows, packing), count, packing, device)
+    # Each partition would write a file of few pairs.
+    return found.hint("rebalance") if count > _FILES else found
 
 
 def pack(rows: DataFrame, packing: Packing) -> DataFrame:
@@ -154,16 +189,17 @@ def partitions(n: int, packing: Packing) -> int:
     return max(1, vectors) + min(pairs, max(1, vectors) * 4)
 
 
-def compare(tasks: DataFrame, count: int, packing: Packing) -> DataFrame:
-    """Compares packed rows, task by task, in `count` partitions."""
+def compare(tasks: DataFrame, count: int, packing: Packing, device: str = "auto") -> DataFrame:
+    """Compares packed rows, task by task, in `count` partitions: on the GPU that `device` names or, with `auto`, that Spark has given to the task; else on
+    the CPU. The result is the same."""
     dim, threshold = packing.dim, packing.threshold
 
     def stream(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        return compared(batches, dim, threshold)
+        return compared(batches, dim, threshold, comparer(task_device(device)))
 
     def whole(table: pa.Table) -> pa.Table:
         schema = pa.schema([("a_id", pa.string()), ("b_id", pa.string()), ("cosine", pa.float64())])
-        return pa.Table.from_batches(compared(table.to_batches(), dim, threshold), schema)
+        return pa.Table.from_batches(stream(iter(table.to_batches())), schema)
 
     # Spark 4.0 takes the edges of a task all at once.
     old_spark = tuple(int(part) for part in spark_version.split(".")[:2]) < (4, 1)

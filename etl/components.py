@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
+from pyspark.sql import functions as F
 
 from etl.survivors import Removed, directed_edges, numbered
 from etl.tables import Tables
@@ -15,13 +16,17 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 
-def components(tables: Tables, edges: DataFrame, priority: DataFrame, max_driver_edges: int) -> Removed:
+def components(
+    tables: Tables, edges: DataFrame, priority: DataFrame, max_driver_edges: int, count: int | None = None
+) -> Removed:
     """Keeps the best row of each connected component; arguments as for `etl.survivors.greedy`.
 
     A removed row need not have an edge with the kept one: where it has none, `cosine` is null. Each round joins every node to the best of its
-    neighbours (large star, then small star), so that chains shrink to stars in about log(length) rounds, and ends when nothing changes or when at most
-    `max_driver_edges` edges are left that are not yet part of a finished star. Source: Kiveris et al., "Connected components in MapReduce and beyond", 2014.
+    neighbours (large star, then small star), so that chains shrink to stars in about log(length) rounds. That ends when nothing changes; at most `max_driver_edges` edges, also of the
+    graph itself, are finished in one process. Source: Kiveris et al., "Connected components in MapReduce and beyond", 2014.
     """
+    if (edges.count() if count is None else count) <= max_driver_edges:
+        return Removed(_named(_finish(edges, priority), edges), 0)
     directed = tables.scratch("component_edges", directed_edges(edges, priority))
     stars = tables.scratch("component_stars_0", _ends(directed))
     rounds = 0
@@ -32,8 +37,9 @@ def components(tables: Tables, edges: DataFrame, priority: DataFrame, max_driver
         settled = made.exceptAll(stars).isEmpty() and stars.exceptAll(made).isEmpty()
         stars = made
         if settled:
-            return Removed(_named(stars, directed), rounds)
-    return Removed(_named(_finish(stars), directed), rounds)
+            return Removed(_named(stars, edges), rounds)
+    left = stars.selectExpr("better AS a_id", "worse AS b_id", "0.0D AS cosine")
+    return Removed(_named(_finish(left, priority), edges), rounds)
 
 
 def _ends(directed: DataFrame) -> DataFrame:
@@ -68,15 +74,19 @@ def _as_edges(rows: DataFrame) -> DataFrame:
     return rows.where("best < other").selectExpr(*ends).distinct()
 
 
-def _finish(stars: DataFrame) -> DataFrame:
-    ids, a, b, _ = numbered(stars.selectExpr("*", "0.0D AS cosine"))
-    best = components_of(a, b, np.arange(len(ids)), len(ids))
-    other = np.flatnonzero(best != np.arange(len(ids)))
-    pairs = pa.table({"better": ids.take(pa.array(best[other])), "worse": ids.take(pa.array(other))})
-    return stars.sparkSession.createDataFrame(pairs)
+def _finish(edges: DataFrame, priority: DataFrame) -> DataFrame:
+    """The answer of one process: better, worse."""
+    graph = numbered(edges, priority)
+    n = len(graph.ids)
+    best = components_of(graph.a, graph.b, np.arange(n), n)
+    other = np.flatnonzero(best != np.arange(n))
+    pairs = pa.table({"better": graph.ids.take(pa.array(best[other])), "worse": graph.ids.take(pa.array(other))})
+    return edges.sparkSession.createDataFrame(pairs)
 
 
-def _named(stars: DataFrame, directed: DataFrame) -> DataFrame:
-    known = directed.select("better", "worse", "cosine").dropDuplicates(["better", "worse"])
-    found = stars.select("better", "worse").join(known, ["better", "worse"], "left")
+def _named(stars: DataFrame, edges: DataFrame) -> DataFrame:
+    pair = F.least("a_id", "b_id").alias("a_id"), F.greatest("a_id", "b_id").alias("b_id")
+    known = edges.select(*pair, "cosine").dropDuplicates(["a_id", "b_id"])
+    ends = F.least("better", "worse").alias("a_id"), F.greatest("better", "worse").alias("b_id")
+    found = stars.select("better", "worse", *ends).join(known, ["a_id", "b_id"], "left")
     return found.selectExpr("worse AS item_id", "better AS kept_id", "cosine")

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any
+from functools import reduce
+from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
 
 from etl.config import Config
-from etl.errors import InvariantError
+from etl.schemas import TABLES
 from etl.step import Outcome
 from etl.tables import Tables
+from udfs.text import stable_id
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from pyspark.sql import DataFrame
 
+# What a run hangs on, beside its rows.
+SETTINGS = ("dedup", "embed", "run.seed")
 # What decides which pairs are compared; what is removed of them hangs on the rule as well.
 COMPARING = (
     "dedup.cluster_size",
@@ -35,9 +41,13 @@ _LOOKED_AT = 3
 
 @dataclass(frozen=True)
 class DedupRun:
-    """One run, as `dedup_runs` holds it: `parent_id` is the run that it continued, `content` names the rows, `settings` and `rule` what it was made by."""
+    """One run, as `dedup_runs` holds it: `parent_id` is the run that it continued, `inputs_id` names rows and settings, `content` the rows alone.
+
+    `removed`, `edges` and `looked_at` count what it has written.
+    """
 
     dedup_id: str
+    inputs_id: str
     scope: str
     content: str
     settings: str
@@ -47,83 +57,127 @@ class DedupRun:
     centroid_set_id: str | None = None
     removed: int = 0
     edges: int = 0
+    looked_at: int = 0
     rows_in: int = 0
+    rows_out: int = 0
     dropped: dict[str, int] | None = None
     figures: dict[str, float] | None = None
 
-    def outcome(self, id_name: str) -> Outcome:
+    def outcome(self) -> Outcome:
         """Returns what the run gave."""
-        dropped, figures = self.dropped or {}, self.figures or {}
-        return Outcome(self.rows_in, self.rows_in - sum(dropped.values()), dropped, figures, {id_name: self.dedup_id})
+        return Outcome(self.rows_in, self.rows_out, self.dropped or {}, self.figures or {}, {self.scope: self.dedup_id})
+
+    def after(self, parent: DedupRun) -> DedupRun:
+        """Returns the run that continues `parent`: what an unfinished one after another parent has written is not taken for its own."""
+        return replace(self, parent_id=parent.dedup_id, dedup_id=stable_id(self.inputs_id, parent.dedup_id))
 
 
-def new_run(config: Config, scope: str, dedup_id: str, content: str) -> DedupRun:
-    """Names a run that is to be made."""
+def new_run(config: Config, scope: str, content: str, fates: dict[str, int]) -> DedupRun:
+    """Names a run that is to be made by the content of the rows it compares, by how many are out for which reason, and by its settings."""
     settings, rule = config.fingerprint(*COMPARING), config.fingerprint(*RULE)
-    return DedupRun(dedup_id, scope, content, settings, rule, config.dedup.threshold)
+    inputs_id = stable_id(scope, content, repr(sorted(fates.items())), config.fingerprint(*SETTINGS))
+    return DedupRun(stable_id(inputs_id, ""), inputs_id, scope, content, settings, rule, config.dedup.threshold)
 
 
-def recorded(tables: Tables, run: DedupRun) -> DedupRun | None:
-    """Returns the run as it was recorded, where all that it wrote is still there."""
-    found = _runs(tables, F.col("dedup_id") == run.dedup_id)
-    if not found:
+class History:
+    """The runs of one scope that were finished, the last first; `dedup_runs` is read once."""
+
+    def __init__(self, tables: Tables, scope: str) -> None:
+        self._tables = tables
+        mine = (F.col("scope") == scope) & F.col("inputs_id").isNotNull()
+        found = tables.read("dedup_runs").where(mine) if tables.exists("dedup_runs") else None
+        rows = found.orderBy(F.col("created_at").desc(), "dedup_id").collect() if found is not None else []
+        names = DedupRun.__dataclass_fields__
+        self._runs = [DedupRun(**{name: row[name] for name in names}) for row in rows]
+
+    def recorded(self, run: DedupRun) -> DedupRun | None:
+        """Returns the last run of the same rows and settings of which all that it wrote is still there."""
+        return next((one for one in self._runs if one.inputs_id == run.inputs_id and self._is_whole(one)), None)
+
+    def known(self, dedup_id: str) -> DedupRun | None:
+        """Returns the run as it was recorded, whether or not what it wrote is still there."""
+        return next((one for one in self._runs if one.dedup_id == dedup_id), None)
+
+    def looser(self, run: DedupRun) -> DedupRun | None:
+        """Returns a run that has compared the same rows all with all, at a lower threshold or at the same: its edges hold all that `run` needs."""
+        for one in self._runs:
+            same = (one.content, one.settings) == (run.content, run.settings) and one.dedup_id != run.dedup_id
+            if same and one.parent_id is None and one.threshold <= run.threshold and self._is_whole(one):
+                return one
         return None
-    mine = F.col("dedup_id") == run.dedup_id
-    there = tables.read("duplicates").where(mine).count(), tables.read("edges").where(mine).count()
-    return found[0] if there == (found[0].removed, found[0].edges) else None
+
+    def continued(self, run: DedupRun, rows: DataFrame) -> DedupRun | None:
+        """Returns the last run by the same settings of which all rows (item_id, row_hash) are still there unchanged."""
+
+        def by(one: DedupRun) -> tuple[str, str, float]:
+            return one.settings, one.rule, one.threshold
+
+        alike = [one for one in self._runs if by(one) == by(run) and one.inputs_id != run.inputs_id]
+        for one in alike[:_LOOKED_AT]:
+            before = self.compared(one.dedup_id) if self._is_whole(one) else None
+            now = rows.select("item_id", "row_hash")
+            if before is not None and before.join(now, ["item_id", "row_hash"], "left_anti").isEmpty():
+                return one
+        return None
+
+    def compared(self, dedup_id: str | None) -> DataFrame | None:
+        """Returns the rows that a run and those before it in its chain have looked at: item_id, row_hash; None for no run."""
+        run = self.known(dedup_id) if dedup_id else None
+        if run is None:
+            return None
+        chain = F.col("dedup_id").isin([one.dedup_id for one in self._chain(run)])
+        return self._tables.read("compared").where(chain).select("item_id", "row_hash")
+
+    def _chain(self, run: DedupRun) -> list[DedupRun]:
+        """The run and those that it continued, as far as they are known."""
+        known = {one.dedup_id: one for one in self._runs}
+        chain = [run]
+        while (before := known.get(chain[-1].parent_id or "")) is not None:
+            chain.append(before)
+        return chain
+
+    def _is_whole(self, run: DedupRun) -> bool:
+        """Tells whether all that the run has written is there, and all rows of its chain: a table may have been restored or deleted from."""
+        chain = self._chain(run)
+        if chain[-1].parent_id is not None:
+            return False
+        ids = [one.dedup_id for one in chain]
+        there = written(self._tables, {"duplicates": ids[:1], "edges": ids[:1], "compared": ids})
+        return there == {
+            "duplicates": run.removed,
+            "edges": run.edges,
+            "compared": sum(one.looked_at for one in chain),
+        }
 
 
-def looser(tables: Tables, run: DedupRun) -> DedupRun | None:
-    """Returns a run that has compared the same rows all with all, at a lower threshold or at the same: its edges hold all that `run` needs."""
-    same = (F.col("scope") == run.scope) & (F.col("content") == run.content) & (F.col("settings") == run.settings)
-    whole = F.col("parent_id").isNull() & (F.col("threshold") <= run.threshold) & (F.col("dedup_id") != run.dedup_id)
-    found = _runs(tables, same & whole)
-    for one in found:
-        if tables.read("edges").where(F.col("dedup_id") == one.dedup_id).count() == one.edges:
-            return one
-    return None
+def written(tables: Tables, runs_of: Mapping[str, Sequence[str]]) -> dict[str, int]:
+    """Counts the rows that some runs have in some tables: table -> the ids of the runs."""
+    parts = [
+        tables.read(name).where(F.col("dedup_id").isin(list(ids))).select(F.lit(name).alias("name"))
+        for name, ids in runs_of.items()
+        if tables.exists(name)
+    ]
+    counts = dict.fromkeys(runs_of, 0)
+    if parts:
+        every = reduce(lambda a, b: a.unionByName(b), parts)
+        counts |= {row["name"]: row["count"] for row in every.groupBy("name").count().collect()}
+    return counts
 
 
-def continued(tables: Tables, run: DedupRun, rows: DataFrame) -> DedupRun | None:
-    """Returns the last run by the same settings of which all rows (item_id, row_hash) are still there unchanged."""
-    names = ("scope", "settings", "rule", "threshold")
-    same = F.lit(True)
-    for name in names:
-        same = same & (F.col(name) == getattr(run, name))
-    for one in _runs(tables, same & (F.col("dedup_id") != run.dedup_id))[:_LOOKED_AT]:
-        before = compared_before(tables, one)
-        if before.join(rows.select("item_id", "row_hash"), ["item_id", "row_hash"], "left_anti").isEmpty():
-            return one
-    return None
+def removed_by(tables: Tables, dedup_id: str) -> DataFrame:
+    """Returns what a run has removed: item_id, kept_id, cosine, method."""
+    mine = tables.read("duplicates").where(F.col("dedup_id") == dedup_id)
+    return mine.select("item_id", "kept_id", "cosine", "method")
 
 
-def compared_before(tables: Tables, run: DedupRun) -> DataFrame:
-    """Returns the rows that a run and those before it in its chain have compared: item_id, row_hash, reason."""
-    chain = [run.dedup_id]
-    while run.parent_id is not None:
-        parents = _runs(tables, F.col("dedup_id") == run.parent_id)
-        if not parents:
-            raise InvariantError(f"dedup_runs: {run.dedup_id} continues {run.parent_id}, which is not there")
-        run = parents[0]
-        chain.append(run.dedup_id)
-    return tables.read("compared").where(F.col("dedup_id").isin(chain)).select("item_id", "row_hash", "reason")
-
-
-def record(tables: Tables, run: DedupRun, outcome: Outcome) -> None:
-    """Records a finished run; one that is recorded stays as it is, unless what it wrote had been lost."""
-    done = replace(run, rows_in=outcome.rows_in, dropped=outcome.dropped, figures=outcome.figures)
-    columns = {name: getattr(done, name) for name in DedupRun.__dataclass_fields__}
-    ddl = (
-        "dedup_id string, scope string, content string, settings string, rule string, threshold double, parent_id string, "
-        "centroid_set_id string, removed bigint, edges bigint, rows_in bigint, dropped map<string,bigint>, "
-        "figures map<string,double>, created_at timestamp"
-    )
-    row = (*columns.values(), datetime.now(timezone.utc))
-    tables.upsert("dedup_runs", tables.spark.createDataFrame([row], ddl))
-
-
-def _runs(tables: Tables, condition: Any) -> list[DedupRun]:
-    """The runs that meet a condition, the last first."""
-    rows = tables.read("dedup_runs").where(condition).orderBy(F.col("created_at").desc(), "dedup_id").collect()
-    names = DedupRun.__dataclass_fields__
-    return [DedupRun(**{name: row[name] for name in names}) for row in rows]
+def record(tables: Tables, run: DedupRun, again: bool) -> None:
+    """Records a finished run, `again` in the place of its earlier record."""
+    columns = {name: kind for name, (kind, _) in TABLES["dedup_runs"].columns.items()}
+    told = {name: getattr(run, name) for name in DedupRun.__dataclass_fields__}
+    told["created_at"] = datetime.now(timezone.utc)
+    ddl = ", ".join(f"{name} {kind}" for name, kind in columns.items())
+    row = tables.spark.createDataFrame([tuple(told[name] for name in columns)], ddl)
+    if again:
+        tables.upsert("dedup_runs", row)
+    else:
+        tables.append("dedup_runs", row)

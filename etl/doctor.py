@@ -94,7 +94,7 @@ def _bad_duplicates(tables: Tables) -> list[DataFrame]:
 
     # Older dedup runs speak of rows that may have been replaced since; later steps use the last ones only.
     current = [latest_id(tables, name) or "" for name in ("seed_dedup_id", "dedup_id")]
-    removed = tables.read("duplicates").where(F.col("dedup_id").isin(current)).select("dedup_id", "item_id", "kept_id")
+    removed = tables.read("duplicates").where(F.col("dedup_id").isin(current))
     documents = tables.read("documents").selectExpr("doc_id AS kept_id")
     items = documents.unionByName(tables.read("qa").selectExpr("qa_id AS kept_id"))
     gone = removed.selectExpr("dedup_id", "item_id AS kept_id")
@@ -113,6 +113,9 @@ def _bad_duplicates(tables: Tables) -> list[DataFrame]:
             "item_id",
             "duplicates: the kept row was itself removed",
             advice,
+        ),
+        _problem(
+            removed.where("cosine < threshold"), "item_id", "duplicates: their cosine is under the threshold", advice
         ),
         _problem(both, "a_id", "edges: both rows of a pair at or over the threshold were kept", advice),
         _problem(

@@ -308,7 +308,7 @@ TABLES: dict[str, Table] = {
         ("dedup_id", "a_id", "b_id"),
         "Compared pairs at or over the threshold",
         _columns("""
-            dedup_id string hash of inputs and settings
+            dedup_id string dedup run
             a_id string smaller id
             b_id string larger id
             cosine double in float64
@@ -319,10 +319,10 @@ TABLES: dict[str, Table] = {
         ("dedup_id", "item_id"),
         "Removed rows, each with the kept row that stands for it",
         _columns("""
-            dedup_id string hash of inputs and settings
+            dedup_id string dedup run
             item_id string removed
             kept_id string kept
-            cosine double between the two
+            cosine double between the two; of a row whose equal was removed: of that one; null in a component, where the two are no pair
             method string exact or semantic
             threshold double of the run
         """),
@@ -332,9 +332,10 @@ TABLES: dict[str, Table] = {
         ("dedup_id",),
         "Dedup runs that are finished: what they compared, by what, and what came of it",
         _columns("""
-            dedup_id string hash of inputs and settings
+            dedup_id string hash of inputs_id and parent_id
+            inputs_id string hash of rows and settings
             scope string what was compared: seed_dedup_id or dedup_id
-            content string hash of the rows
+            content string hash of the rows and of what is known of their vectors
             settings string hash of the settings that decide which pairs are compared
             rule string hash of the settings that decide what is removed
             threshold double of the run
@@ -342,7 +343,9 @@ TABLES: dict[str, Table] = {
             centroid_set_id string centroids it compared within; null where nothing was compared
             removed bigint rows in duplicates
             edges bigint rows in edges
-            rows_in bigint rows it looked at
+            looked_at bigint rows in compared
+            rows_in bigint rows it was given
+            rows_out bigint rows that stay
             dropped map<string,bigint> rows dropped, by reason
             figures map<string,double> what it measured of itself
             created_at timestamp when it was finished

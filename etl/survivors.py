@@ -10,6 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
+from pyspark.sql import Window
+from pyspark.sql import functions as F
 
 from etl.tables import Tables
 from udfs.survivors import greedy_survivors
@@ -31,30 +33,32 @@ def removed_rows(tables: Tables, edges: DataFrame, priority: DataFrame, max_driv
     return greedy(tables, edges, priority, max_driver_edges).rows
 
 
-def greedy(tables: Tables, edges: DataFrame, priority: DataFrame, max_driver_edges: int) -> Removed:
+def greedy(
+    tables: Tables, edges: DataFrame, priority: DataFrame, max_driver_edges: int, count: int | None = None
+) -> Removed:
     """Removes each row that has an edge with a kept row of better priority, and names its most similar kept row.
 
-    `edges` has a_id, b_id, cosine (each pair once); `priority` has item_id and `priority` (any orderable column, the smaller the better, ties by id).
-    Rounds of joins go on until at most `max_driver_edges` edges are live; the rest is finished in one process. The answer is that of the sequential
-    greedy rule.
+    `edges` has a_id, b_id, cosine (each pair once; `count` of them, where that is known); `priority` has item_id and `priority` (any orderable column,
+    the smaller the better, ties by id). An edge with a row that has none is left out. Rounds of joins go on until at most `max_driver_edges` edges are
+    live; the rest is finished in one process. The answer is that of the sequential greedy rule.
     """
+    if (edges.count() if count is None else count) <= max_driver_edges:
+        return Removed(_at_once(edges, priority), 0)
     directed = tables.scratch("survivor_edges", directed_edges(edges, priority))
-    left = directed.count()
-    if left <= max_driver_edges:
-        return Removed(_at_once(directed), 0)
+    live, left, rounds = directed, directed.count(), 0
     removed: list[DataFrame] = []
-    live, rounds = directed, 0
     while left > max_driver_edges:
         rounds += 1
         removed.append(tables.scratch(f"survivor_losers_{rounds}", _losers(live)))
         live = tables.scratch(f"survivor_live_{rounds}", _still_live(live, removed[-1]))
         left = live.count()
-    every = reduce(lambda a, b: a.unionByName(b), [*removed, _at_once(live).select("item_id")])
+    rest = _at_once(live.selectExpr("better AS a_id", "worse AS b_id", "cosine"), priority)
+    every = reduce(lambda a, b: a.unionByName(b), [*removed, rest.select("item_id")])
     return Removed(tables.scratch("survivor_removed", _with_kept(directed, every.distinct())), rounds)
 
 
 def directed_edges(edges: DataFrame, priority: DataFrame) -> DataFrame:
-    from pyspark.sql import functions as F
+    """Returns the edges as better, worse (ids), better_rank, worse_rank (what they are ordered by), cosine."""
 
     def rank(side: str) -> Any:
         return priority.select(
@@ -82,29 +86,40 @@ def _still_live(live: DataFrame, losers: DataFrame) -> DataFrame:
     return open_edges.join(losers.withColumnRenamed("item_id", "better"), "better", "left_anti")
 
 
-def _at_once(live: DataFrame) -> DataFrame:
+def _at_once(edges: DataFrame, priority: DataFrame) -> DataFrame:
     """The answer of one process: item_id, kept_id, cosine."""
-    ids, a, b, cosine = numbered(live.select("better", "worse", "better_rank", "worse_rank", "cosine"))
-    kept_of = greedy_survivors(a, b, np.arange(len(ids)), len(ids), cosine)
-    to_kept = kept_of[b] == a
-    gone = {"item_id": ids.take(pa.array(b[to_kept])), "kept_id": ids.take(pa.array(a[to_kept]))}
-    return live.sparkSession.createDataFrame(pa.table({**gone, "cosine": cosine[to_kept]}))
+    graph = numbered(edges, priority)
+    n = len(graph.ids)
+    kept_of = greedy_survivors(graph.a, graph.b, np.arange(n), n, graph.cosine)
+    better, worse = np.minimum(graph.a, graph.b), np.maximum(graph.a, graph.b)
+    to_kept = kept_of[worse] == better
+    gone = {"item_id": graph.ids.take(pa.array(worse[to_kept])), "kept_id": graph.ids.take(pa.array(better[to_kept]))}
+    return edges.sparkSession.createDataFrame(pa.table({**gone, "cosine": graph.cosine[to_kept]}))
 
 
-def numbered(directed: DataFrame) -> tuple[pa.Array, NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
-    """Collects edges (better, worse, with their ranks, cosine) as numbers: the ids from the best rank to the worst, the places of both ends in them,
-    and the cosines."""
-    nodes = directed.selectExpr("better AS id", "better_rank AS rank").union(directed.selectExpr("worse", "worse_rank"))
-    ids = nodes.distinct().orderBy("rank").select("id").toArrow().column("id").combine_chunks()
-    ends = directed.select("better", "worse", "cosine").toArrow()
-    a, b = (pc.index_in(ends.column(name), ids).to_numpy().astype(np.int64) for name in ("better", "worse"))
-    return ids, a, b, ends.column("cosine").to_numpy()
+@dataclass(frozen=True)
+class Graph:
+    """Edges as numbers: the ids of the rows from the best to the worst, the places of both ends among them, and the cosines."""
+
+    ids: pa.Array
+    a: NDArray[np.int64]
+    b: NDArray[np.int64]
+    cosine: NDArray[np.float64]
+
+
+def numbered(edges: DataFrame, priority: DataFrame) -> Graph:
+    """Collects edges (a_id, b_id, cosine), without those with a row that has no priority."""
+    ends = edges.select(F.explode(F.array("a_id", "b_id")).alias("item_id")).distinct()
+    ranked = priority.join(ends, "item_id", "left_semi").orderBy("priority", "item_id")
+    ids = ranked.select("item_id").toArrow().column("item_id").combine_chunks()
+    pairs = edges.select("a_id", "b_id", "cosine").toArrow()
+    a, b = (pc.index_in(pairs.column(name), value_set=ids) for name in ("a_id", "b_id"))
+    both = pc.and_(pc.is_valid(a), pc.is_valid(b))
+    a, b = (one.filter(both).to_numpy().astype(np.int64) for one in (a, b))
+    return Graph(ids, a, b, pairs.column("cosine").filter(both).to_numpy())
 
 
 def _with_kept(directed: DataFrame, removed: DataFrame) -> DataFrame:
-    from pyspark.sql import Window
-    from pyspark.sql import functions as F
-
     gone = removed.withColumnRenamed("item_id", "better")
     kept_edges = directed.join(gone, "better", "left_anti").join(removed.withColumnRenamed("item_id", "worse"), "worse")
     best = Window.partitionBy("worse").orderBy(F.col("cosine").desc(), F.col("better_rank"))

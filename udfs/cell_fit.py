@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from udfs.cells import Cells, CellSearch
 from udfs.clustering import cluster_count, fit_centroids, nearest
 from udfs.similarity import Vectors, unit_rows
+from udfs.survivors import greedy_survivors
 
 # So many cells are found faster without a coarse level.
 FLAT = 64
@@ -19,6 +20,8 @@ _ITERATIONS = 10
 # A cell so many times its aimed size is fitted again, this often at most.
 _OVERSIZE = 4
 _ROUNDS = 2
+# Means multiplied with all others at a time.
+_BLOCK = 1024
 # Rows that the mean cosine to the nearest centre is measured on.
 _MEASURED = 20_000
 
@@ -85,16 +88,19 @@ def _crowds_divided(
 
 
 def _joined(parts: list[_Part], crowded: float) -> list[_Part]:
-    """Leaves out each cell whose rows are, on average, alike to those of one that stays: the product of two means is the mean cosine across."""
-    dense = [number for number, part in enumerate(parts) if part.mean @ part.mean >= crowded**2]
+    """Leaves out each cell whose rows are, on average, alike to those of one before it that stays: the product of two means is the mean cosine across."""
+    dense = np.array(
+        [number for number, part in enumerate(parts) if part.mean @ part.mean >= crowded**2], dtype=np.int64
+    )
+    if dense.size < 2:
+        return parts
     means = np.array([parts[number].mean for number in dense])
-    gone: set[int] = set()
-    stays: list[int] = []
-    for place, number in enumerate(dense):
-        if stays and (means[stays] @ means[place]).max() >= crowded:
-            gone.add(number)
-        else:
-            stays.append(place)
+    pairs = []
+    for at in range(0, dense.size, _BLOCK):
+        i, j = np.nonzero(means[at : at + _BLOCK] @ means[: at + _BLOCK].T >= crowded)
+        pairs.append(np.stack([i + at, j])[:, j < i + at])
+    i, j = np.concatenate(pairs, axis=1)
+    gone = set(dense[greedy_survivors(i, j, np.arange(dense.size), dense.size) != np.arange(dense.size)].tolist())
     return [part for number, part in enumerate(parts) if number not in gone]
 
 

@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from udfs.embedding import from_binary, half_rows
+from udfs.embedding import half_rows
 from udfs.packing import KINDS, NEW_GUEST, NEW_HOME, OLD_GUEST, OLD_HOME
-from udfs.similarity import Comparable, Pairs, alike, pairs_over
+from udfs.similarity import Comparable, Pairs, Vectors, alike, pairs_over
 
 EDGES_DDL = "a_id string, b_id string, cosine double"
+TRUTH_DDL = f"drawn_id string, {EDGES_DDL}"
 # Pairs of one batch on its way out.
 _SENT = 1 << 16
 _EXPONENT, _NOT_SIGN = 0x7C00, 0x7FFF
@@ -38,21 +39,57 @@ def unsound(vectors: pa.Array, dim: int) -> NDArray[np.object_]:
     return reason
 
 
-def compared(batches: Iterable[pa.RecordBatch], dim: int, threshold: float) -> Iterator[pa.RecordBatch]:
+class Comparer(Protocol):
+    """Finds the pairs of vectors at or over a threshold: as `udfs.similarity` does, whatever makes the products."""
+
+    def ready(self, vectors: Vectors) -> Any:
+        """Makes vectors (n, d) ready: what comes back has a length, and slices."""
+        ...
+
+    def alike(self, left: Any, right: Any, threshold: float, first: int | None = None) -> Iterator[Pairs]:
+        """Yields what `udfs.similarity.alike` yields, of what was made ready."""
+        ...
+
+
+class _Cpu:
+    """The CPU, by float32."""
+
+    def ready(self, vectors: Vectors) -> Comparable:
+        return Comparable.of(vectors)
+
+    def alike(self, left: Any, right: Any, threshold: float, first: int | None = None) -> Iterator[Pairs]:
+        return alike(left, right, threshold, first=first)
+
+
+CPU: Comparer = _Cpu()
+
+
+def comparer(device: str) -> Comparer:
+    """Chooses by a device of torch: a GPU (`cuda:0`) by half precision; anything else is the CPU."""
+    if not device.startswith("cuda"):
+        return CPU
+    from udfs.device_similarity import DeviceSimilarity
+
+    return DeviceSimilarity(device)
+
+
+def compared(
+    batches: Iterable[pa.RecordBatch], dim: int, threshold: float, by: Comparer = CPU
+) -> Iterator[pa.RecordBatch]:
     """Yields the pairs of one task (packed rows of one cell, or of two of its blocks) at or over the threshold as EDGES_DDL, smaller id first.
 
     Home rows are compared with all rows, guests with home rows alone, and old rows never with old ones. A pair that two cells see is given by the
-    one of the lower number. Memory is that of the vectors in float16 and float32, and of a bounded number of pairs.
+    one of the lower number. Memory is that of the vectors in float16 and float32 (on a GPU: float16), and of a bounded number of pairs.
     """
     rows = pa.Table.from_batches(batches)
     left, right, cell = (rows.column(name)[0].as_py() for name in ("left", "right", "cell"))
     if left == right:
-        one, other = _block(rows, dim), None
+        one, other = _block(rows, dim, by), None
     else:
         part = rows.column("part")
-        one, other = (_block(rows.filter(pc.equal(part, name)), dim) for name in (left, right))
+        one, other = (_block(rows.filter(pc.equal(part, name)), dim, by) for name in (left, right))
     held: list[pa.RecordBatch] = []
-    for edges in _edges(one, other, cell, threshold):
+    for edges in _edges(one, other, cell, threshold, by):
         held += [edges] if edges.num_rows else []
         if sum(part.num_rows for part in held) >= _SENT:
             yield _together(held)
@@ -63,9 +100,9 @@ def compared(batches: Iterable[pa.RecordBatch], dim: int, threshold: float) -> I
 
 @dataclass(frozen=True)
 class _Block:
-    """The rows of a cell, or of a block of it, in the order of their kinds; `ends[kind]` is where a kind ends."""
+    """The rows of a cell, or of a block of it, ready for the comparer, in the order of their kinds; `ends[kind]` is where a kind ends."""
 
-    rows: Comparable
+    rows: Any
     ids: pa.Array
     others: NDArray[np.int32]
     ends: tuple[int, ...]
@@ -75,10 +112,10 @@ class _Block:
         return slice(0 if first == 0 else self.ends[first - 1], self.ends[last])
 
 
-def _block(rows: pa.Table, dim: int) -> _Block:
+def _block(rows: pa.Table, dim: int, by: Comparer) -> _Block:
     if rows.num_rows == 0:
         return _Block(
-            Comparable.of(np.empty((0, dim), np.float16)),
+            by.ready(np.empty((0, dim), np.float16)),
             pa.array([], pa.string()),
             np.empty((0, 1), np.int32),
             (0,) * KINDS,
@@ -94,12 +131,12 @@ def _block(rows: pa.Table, dim: int) -> _Block:
     n = int(sizes.sum())
     values = vectors.reshape(n, dim)[order]
     ends = tuple(accumulate(counts.sum(axis=0).tolist()))
-    return _Block(Comparable.of(values), ids, others.reshape(n, -1)[order], ends)
+    return _Block(by.ready(values), ids, others.reshape(n, -1)[order], ends)
 
 
-def _edges(one: _Block, other: _Block | None, cell: int, threshold: float) -> Iterator[pa.RecordBatch]:
+def _edges(one: _Block, other: _Block | None, cell: int, threshold: float, by: Comparer) -> Iterator[pa.RecordBatch]:
     if other is None:
-        for pairs in alike(one.rows, None, threshold, first=one.ends[NEW_HOME]):
+        for pairs in by.alike(one.rows, None, threshold, first=one.ends[NEW_HOME]):
             yield _named(one, one, pairs, cell)
         products = [(one, OLD_HOME, one, NEW_GUEST, NEW_GUEST)]
     else:
@@ -112,7 +149,7 @@ def _edges(one: _Block, other: _Block | None, cell: int, threshold: float) -> It
         ]
     for left, kind, right, first, last in products:
         rows, columns = left.span(kind, kind), right.span(first, last)
-        for i, j, cosine in alike(left.rows[rows], right.rows[columns], threshold):
+        for i, j, cosine in by.alike(left.rows[rows], right.rows[columns], threshold):
             yield _named(left, right, (i + rows.start, j + columns.start, cosine), cell)
 
 
@@ -132,20 +169,19 @@ def _together(held: list[pa.RecordBatch]) -> pa.RecordBatch:
 
 
 def brute_pairs(batch: pa.RecordBatch, sample: Mapping[str, Sequence[Any]], threshold: float) -> pa.RecordBatch:
-    """Compares sampled rows with all rows of a batch of their side, as EDGES_DDL: the truth that recall is measured against."""
+    """Compares sampled rows with all rows of a batch of their side, as TRUTH_DDL: the truth that recall is measured against.
+
+    A pair of two sampled rows comes once for each of them.
+    """
     dim = len(sample["vector"][0]) // 2
-    vectors = from_binary(list(sample["vector"]), dim)
-    i, j, cosine = pairs_over(vectors, from_binary(batch.column("vector"), dim), threshold)
-    ids, others = np.array(sample["item_id"], dtype=object)[i], _strings(batch, "item_id")[j]
-    pair = (ids != others) & (np.array(sample["side"], dtype=object)[i] == _strings(batch, "side")[j])
-    low, high = np.where(ids < others, ids, others)[pair], np.where(ids < others, others, ids)[pair]
+    i, j, cosine = pairs_over(half_rows(list(sample["vector"]), dim), half_rows(batch.column("vector"), dim), threshold)
+    drawn = pa.array(sample["item_id"], pa.string()).take(pa.array(i))
+    other = batch.column("item_id").take(pa.array(j))
+    sides = pa.array(sample["side"], pa.string()).take(pa.array(i)), batch.column("side").take(pa.array(j))
     columns = {
-        "a_id": pa.array(low, pa.string()),
-        "b_id": pa.array(high, pa.string()),
-        "cosine": pa.array(cosine[pair]),
+        "drawn_id": drawn,
+        "a_id": pc.min_element_wise(drawn, other),
+        "b_id": pc.max_element_wise(drawn, other),
+        "cosine": pa.array(cosine),
     }
-    return pa.RecordBatch.from_pydict(columns)
-
-
-def _strings(batch: pa.RecordBatch, name: str) -> NDArray[np.object_]:
-    return np.array(batch.column(name).to_pylist(), dtype=object)
+    return pa.RecordBatch.from_pydict(columns).filter(pc.and_(pc.not_equal(drawn, other), pc.equal(*sides)))

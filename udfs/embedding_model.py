@@ -30,6 +30,7 @@ WINDOWS = ("first", "mean")
 CPU_TOKENS, GPU_TOKENS = 4_096, 131_072
 # A layer of a transformer keeps about 14 numbers a token for each of its width; what attention needs differs by kernel.
 _GPU_NUMBERS = 64
+_NUMBER_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 
 
 class ModelError(ValueError):
@@ -87,7 +88,7 @@ class EmbeddingModel:
         if self.averages and self.form is None:
             raise ModelError(f"embed.windows: {settings.model!r} takes texts, not tokens, so it can't be given windows")
         self.precision = _cast(loaded, settings.precision, self.form is not None)
-        self.batch_tokens = settings.batch_tokens or _batch_tokens(loaded)
+        self.batch_tokens = settings.batch_tokens or _batch_tokens(loaded, _NUMBER_BYTES[self.precision])
 
     def tokens(self, texts: Sequence[str]) -> list[Tokens]:
         """Returns the token ids of each text, whole and without special tokens."""
@@ -112,7 +113,7 @@ class EmbeddingModel:
 
     def batches(self, lengths: NDArray[np.int64]) -> list[slice]:
         """Cuts pieces, the longest first, into batches of at most `batch_tokens` with padding, or of one piece."""
-        widths = np.minimum(lengths, self.window).astype(np.int64) + (self.form.specials if self.form else 2)
+        widths = self._widths(lengths)
         cuts, start = [], 0
         while start < widths.size:
             end = start + max(1, self.batch_tokens // int(widths[start]))
@@ -120,8 +121,12 @@ class EmbeddingModel:
             start = end
         return cuts
 
+    def _widths(self, lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Tokens that the model reads of pieces of so many, with the special ones."""
+        return np.minimum(lengths, self.window).astype(np.int64) + (self.form.specials if self.form else 2)
+
     def vectors(self, pieces: Sequence[Piece]) -> NDArray[np.float32]:
-        """Embeds one batch; shape (n, dim). Where it does not fit into the GPU's memory, half of it at a time."""
+        """Embeds one batch; shape (n, dim). Where it does not fit into the GPU's memory, half of it at a time, and later batches are no larger."""
         import torch
 
         try:
@@ -129,7 +134,9 @@ class EmbeddingModel:
         except torch.cuda.OutOfMemoryError:
             if len(pieces) == 1:
                 raise
+        widest = int(self._widths(np.array([piece.ids.size for piece in pieces], dtype=np.int64)).max())
         half = len(pieces) // 2
+        self.batch_tokens = min(self.batch_tokens, half * widest)
         return np.concatenate([self.vectors(pieces[:half]), self.vectors(pieces[half:])])
 
     def _by_ids(self, pieces: Sequence[Piece]) -> NDArray[np.float32]:
@@ -229,14 +236,15 @@ def _cast(loaded: SentenceTransformer, precision: str, by_ids: bool) -> str:
     return named
 
 
-def _batch_tokens(loaded: SentenceTransformer) -> int:
+def _batch_tokens(loaded: SentenceTransformer, number_bytes: int) -> int:
+    """Tokens of a batch, by the device's memory that is free once the model is there."""
     import torch
 
     if loaded.device.type != "cuda":
         return CPU_TOKENS
     free, _ = torch.cuda.mem_get_info(loaded.device)
     width = getattr(getattr(getattr(loaded[0], "auto_model", None), "config", None), "hidden_size", 1024)
-    return max(CPU_TOKENS, min(GPU_TOKENS, free // 2 // (2 * _GPU_NUMBERS * width)))
+    return max(CPU_TOKENS, min(GPU_TOKENS, free // 2 // (number_bytes * _GPU_NUMBERS * width)))
 
 
 def _wide(value: Any) -> Any:

@@ -7,7 +7,7 @@ the moments of two disjoint sets gives those of their union; subtracting gives w
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,7 +23,10 @@ UNIT_TOLERANCE = 2e-3
 """How far a length may be from 1. Rounding a unit vector to float16 moves it by at most 5e-4."""
 
 _HEADER = struct.Struct("<4sIq?7x")
-_MAGIC = b"mom1"
+_MAGIC, _FEW = b"mom1", b"few1"
+
+_ROUNDING = 1e-15
+"""A direction that holds less than this part of all squares is what rounding has left."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,21 +60,28 @@ class Moments:
         return Moments(self.n - part.n, self.s1 - part.s1, self.s2 - part.s2, self.exact and part.exact)
 
     def to_row(self) -> bytes:
-        """Pack for a binary Arrow column, little-endian: header, s1, upper triangle of s2 by rows (d=384: 595 kB)."""
-        header = _HEADER.pack(_MAGIC, self.dim, self.n, self.exact)
-        values = np.concatenate([self.s1, self.s2[np.triu_indices(self.dim)]])
-        return header + values.astype("<f8").tobytes()
+        """Pack for a binary Arrow column, little-endian: header, s1, upper triangle of s2 by rows (d=384: 595 kB).
+
+        Of n rows, few for their dimension, s2 is packed as a factor of at most n rows (d=384, n=3: 12 kB): small scopes are many.
+        """
+        few = 2 * self.n < self.dim
+        header = _HEADER.pack(_FEW if few else _MAGIC, self.dim, self.n, self.exact)
+        squares = _factor(self.s2, self.n).ravel() if few else self.s2[np.triu_indices(self.dim)]
+        return header + np.concatenate([self.s1, squares]).astype("<f8").tobytes()
 
     @classmethod
     def from_row(cls, row: bytes) -> Moments:
         """Unpack what `to_row` made; a value of another kind or length is refused."""
-        if len(row) < _HEADER.size or row[:4] != _MAGIC:
+        if len(row) < _HEADER.size or row[:4] not in (_MAGIC, _FEW):
             raise ValueError("these bytes are not packed moments: expected a value made by Moments.to_row")
-        _, dim, n, exact = _HEADER.unpack_from(row)
-        size = _HEADER.size + 8 * (dim + dim * (dim + 1) // 2)
+        magic, dim, n, exact = _HEADER.unpack_from(row)
+        size = _HEADER.size + 8 * dim * (1 + n) if magic == _FEW else _HEADER.size + 8 * (dim + dim * (dim + 1) // 2)
         if len(row) != size:
             raise ValueError(f"packed moments of dimension {dim} take {size} bytes, got {len(row)}: cut on the way?")
         values = np.frombuffer(row, dtype="<f8", offset=_HEADER.size).astype(np.float64)
+        if magic == _FEW:
+            factor = values[dim:].reshape(n, dim)
+            return cls(n, values[:dim], factor.T @ factor, exact)
         s2 = np.zeros((dim, dim))
         s2[np.triu_indices(dim)] = values[dim:]
         return cls(n, values[:dim], s2 + np.triu(s2, 1).T, exact)
@@ -107,6 +117,31 @@ def merge(parts: Iterable[Moments]) -> Moments:
     for part in rest:
         total = total.add(part)
     return total
+
+
+def in_own_space(groups: Sequence[Moments]) -> Sequence[Moments]:
+    """The same moments in coordinates of the space that the rows of all groups span, where that has far fewer than d dimensions.
+
+    Lengths and angles stay, and so does every measure of `udfs.diversity`, up to rounding; an eigendecomposition costs the cube of the rank in place of d.
+    """
+    total = merge(groups)
+    if total.n == 0 or 2 * total.n >= total.dim:
+        return groups
+    basis, _ = np.linalg.qr(_factor(total.s2, total.n).T)
+    return [Moments(part.n, part.s1 @ basis, basis.T @ part.s2 @ basis, part.exact) for part in groups]
+
+
+def _factor(s2: NDArray[np.float64], rank: int) -> NDArray[np.float64]:
+    """Rows F (rank, d) with F.T @ F = s2, for s2 of this rank at most; rows of zeros where its rank is lower. Source: Cholesky, with pivots."""
+    rows = np.zeros((rank, len(s2)))
+    rest = s2.diagonal().copy()
+    for k in range(rank):
+        pivot = int(rest.argmax())
+        if rest[pivot] <= _ROUNDING * rank:
+            break
+        rows[k] = (s2[pivot] - rows[:k, pivot] @ rows[:k]) / np.sqrt(rest[pivot])
+        rest -= rows[k] ** 2
+    return rows
 
 
 def _unit_block(vectors: NDArray[np.floating], dtype: np.dtype[np.floating], first_row: int) -> NDArray[np.floating]:

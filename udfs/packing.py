@@ -28,6 +28,8 @@ KINDS = 4
 # Vectors that a worker collects before it packs, and those of one batch on its way out, in bytes.
 CHUNK = 96 << 20
 _SENT = 32 << 20
+# Entries (a row in a task) at a time: a row of a cell in many blocks is in as many tasks. About 100 bytes each while they are sorted.
+_ENTRIES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -84,8 +86,9 @@ def _packed_chunk(held: list[pa.RecordBatch], packing: Packing, search: CellSear
     side = rows.column("side").combine_chunks().dictionary_encode()
     old = np.asarray(rows.column("old").combine_chunks().to_numpy(zero_copy_only=False), dtype=np.int64)
     entries = _entries(search.place(vectors).cells, old)
-    entries = _in_blocks(entries, np.asarray(side.indices), side.dictionary.to_pylist(), ids, packing.blocks)
-    yield from _sent(entries.take(_by_task(entries)), vectors, ids, side.dictionary)
+    entries.task[:, 1] = np.asarray(side.indices)[entries.row]
+    for part in _in_blocks(entries, side.dictionary.to_pylist(), ids, packing.blocks):
+        yield from _sent(part.take(_by_task(part)), vectors, ids, side.dictionary)
 
 
 def _entries(cells: NDArray[np.int32], old: NDArray[np.int64]) -> _Entries:
@@ -103,37 +106,35 @@ def _entries(cells: NDArray[np.int32], old: NDArray[np.int64]) -> _Entries:
 
 
 def _in_blocks(
-    entries: _Entries,
-    side: NDArray[np.int64],
-    sides: list[str],
-    ids: pa.Array,
-    blocks: Mapping[tuple[str, int], int],
-) -> _Entries:
-    """Fills in the side, and repeats the rows of a cell that is cut into blocks for each pair of blocks that theirs is in."""
-    entries.task[:, 1] = side[entries.row]
+    entries: _Entries, sides: list[str], ids: pa.Array, blocks: Mapping[tuple[str, int], int]
+) -> Iterator[_Entries]:
+    """Yields the rows of whole cells, then, a bounded number at a time, those of cells in blocks: repeated for each pair of blocks that theirs is in."""
     number = {name: i for i, name in enumerate(sides)}
-    parts = [entries]
+    cut: list[tuple[_Entries, int]] = []
     whole = np.ones(entries.row.size, dtype=np.bool_)
     for (name, cell), count in sorted(blocks.items()):
         if count > 1 and name in number:
             mine = np.flatnonzero((entries.task[:, 0] == cell) & (entries.task[:, 1] == number[name]))
             whole[mine] = False
-            parts += _pairs_of_blocks(entries.take(mine), ids, count)
-    parts[0] = entries.take(np.flatnonzero(whole))
-    joined = [np.concatenate([getattr(part, name) for part in parts]) for name in ("row", "task", "kind", "others")]
-    return _Entries(*joined)
+            cut.append((entries.take(mine), count))
+    if whole.any():
+        yield entries.take(np.flatnonzero(whole))
+    for part, count in cut:
+        if part.row.size:
+            yield from _pairs_of_blocks(part, ids, count)
 
 
-def _pairs_of_blocks(entries: _Entries, ids: pa.Array, count: int) -> list[_Entries]:
+def _pairs_of_blocks(entries: _Entries, ids: pa.Array, count: int) -> Iterator[_Entries]:
+    """Repeats rows for each block that theirs is compared with; all of one such block come together, so that no task's rows are torn further."""
     names = ids.take(pa.array(entries.row)).to_pylist()
     block = np.array([zlib.crc32(name.encode()) % count for name in names], dtype=np.int64)
-    made = []
-    for other in range(count):
-        task = entries.task.copy()
-        task[:, 2], task[:, 3] = np.minimum(block, other), np.maximum(block, other)
-        task[:, 4] = block
-        made.append(_Entries(entries.row, task, entries.kind, entries.others))
-    return made
+    at_once = max(1, _ENTRIES // entries.row.size)
+    for first in range(0, count, at_once):
+        others = np.arange(first, min(first + at_once, count))
+        made = entries.take(np.tile(np.arange(entries.row.size), others.size))
+        mine, other = np.tile(block, others.size), np.repeat(others, entries.row.size)
+        made.task[:, 2], made.task[:, 3], made.task[:, 4] = np.minimum(mine, other), np.maximum(mine, other), mine
+        yield made
 
 
 def _by_task(entries: _Entries) -> NDArray[np.int64]:

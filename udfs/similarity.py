@@ -105,7 +105,7 @@ def alike(
             i, j = some[i] + a, j + b
             if right is None:
                 i, j = i[i < j], j[i < j]
-            yield from _decided(left.values, other.values, (i, j), threshold)
+            yield from decided(left.values, other.values, (i, j), threshold)
 
 
 def cosines(a: Vectors, b: Vectors) -> NDArray[np.float64]:
@@ -142,6 +142,20 @@ def paired_dots(a: Vectors, b: Vectors, i: NDArray[np.int64], j: NDArray[np.int6
     return out
 
 
+def decided(left: Vectors, right: Vectors, found: tuple[NDArray[np.int64], ...], threshold: float) -> Iterator[Pairs]:
+    """Yields of proposed pairs (i of left, j of right) those at or over the threshold with their cosine, in float64, in parts of bounded size.
+
+    A pair's cosine is the same bits whoever has proposed it, and whatever beside it.
+    """
+    i, j = found
+    for part in _parts(i.size, left.shape[1]):
+        cosine = _paired(left, right, i[part], j[part])
+        cosine /= np.sqrt(_squares(left, i[part]) * _squares(right, j[part]))
+        over = cosine >= threshold
+        if over.any():
+            yield i[part][over], j[part][over], cosine[over]
+
+
 def unit_rows(vectors: Vectors, name: str = "vectors", first_row: int = 0) -> NDArray[np.float32]:
     """Scales each row of an (n, d) array to length 1, as float32, right to about 1e-6. Raises ValueError for zeros, NaN or infinity.
 
@@ -160,11 +174,15 @@ def unit_rows(vectors: Vectors, name: str = "vectors", first_row: int = 0) -> ND
         lengths = np.sqrt(row_dots(vectors[rows], vectors[rows]))
         bad = np.flatnonzero(~(np.isfinite(lengths) & (lengths > 0)))
         if bad.size:
-            what = "is all zeros" if lengths[bad[0]] == 0 else "holds NaN or infinity"
-            row = first_row + int(rows[bad[0]])
-            raise ValueError(f"{name}: row {row} {what}. Give such rows a reason and leave them out before comparing.")
+            raise directionless(name, first_row + int(rows[bad[0]]), float(lengths[bad[0]]))
         unit[rows] = vectors[rows] / lengths[:, None]
     return unit
+
+
+def directionless(name: str, row: int, length: float) -> ValueError:
+    """Makes the error for a row of an array that has no direction, by its length: 0, NaN or infinity."""
+    what = "is all zeros" if length == 0 else "holds NaN or infinity"
+    return ValueError(f"{name}: row {row} {what}. Give such rows a reason and leave them out before comparing.")
 
 
 def _float32(vectors: Vectors) -> NDArray[np.float32]:
@@ -195,16 +213,6 @@ def collapse_identical(vectors: Vectors) -> NDArray[np.int64]:
     rows = plain.view(np.dtype((np.void, plain.shape[1] * plain.itemsize))).ravel()
     _, first, group = np.unique(rows, return_index=True, return_inverse=True)
     return np.asarray(first[group].astype(np.int64))
-
-
-def _decided(left: Vectors, right: Vectors, found: tuple[NDArray[np.int64], ...], threshold: float) -> Iterator[Pairs]:
-    i, j = found
-    for part in _parts(i.size, left.shape[1]):
-        cosine = _paired(left, right, i[part], j[part])
-        cosine /= np.sqrt(_squares(left, i[part]) * _squares(right, j[part]))
-        over = cosine >= threshold
-        if over.any():
-            yield i[part][over], j[part][over], cosine[over]
 
 
 def _squares(vectors: Vectors, rows: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -23,12 +23,13 @@ def search(rows: np.ndarray[Any, Any], threshold: float, probes: int) -> list[np
     for at in range(0, n, BATCH):
         limits, _, near = index.range_search(rows[at : at + BATCH], threshold)
         a = at + np.repeat(np.arange(len(limits) - 1), np.diff(limits).astype(np.int64))
-        found.append((a * n + near)[a < near])
+        low, high = np.minimum(a, near), np.maximum(a, near)
+        found.append((low * n + high)[low < high])
     return found
 
 
 def main() -> None:
-    """Measures. A pair that only one of its rows finds counts: both orders are searched, and one is kept."""
+    """Measures. Every row is searched, so that a pair counts when either of its rows finds the other."""
     args = arguments()
     rows = vectors_of(args.folder)
     seconds, found = timed(lambda: search(rows, args.threshold, args.probes))

@@ -15,6 +15,8 @@ def main() -> None:
     """Asks all prompts and writes the answers as Parquet."""
     args = arguments()
     os.environ["PYSPARK_PYTHON"] = sys.executable
+    # Workers import `client` too.
+    os.environ["PYTHONPATH"] = os.path.dirname(os.path.abspath(__file__))
     url = args.url
     # First: without a session, Spark can not read the type "string" below.
     spark = SparkSession.builder.master("local[*]").config("spark.ui.enabled", "false").getOrCreate()

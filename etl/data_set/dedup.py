@@ -6,6 +6,7 @@ stand-in is never itself removed.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pyspark.sql import Window
@@ -70,7 +71,9 @@ def _like(job: Job, rows: DataFrame) -> tuple[DataFrame, dict[str, float]]:
     nothing = F.lit(None)
     told = {"quality": nothing.cast("double"), "difficulty": nothing.cast("int"), "reason": nothing.cast("string")}
     named = rows.select("item_id", "text_hash", "text", "length").withColumns({"side": F.lit(ROLE), **told})
-    compared = dedup.run(job, dedup.Scope(ID, lambda _: named))
+    # All rows are judged anew here, also those that an earlier run removed: its pairs do not say what new rows these are like.
+    config = job.config.model_copy(update={"dedup": job.config.dedup.model_copy(update={"incremental": False})})
+    compared = dedup.run(replace(job, config=config), dedup.Scope(ID, lambda _: named))
     found = job.tables.read("edges").where(F.col("dedup_id") == compared.ids[ID])
     return found.select("a_id", "b_id", "cosine", F.lit("semantic").alias("method")), dict(compared.figures)
 

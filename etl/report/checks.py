@@ -45,7 +45,9 @@ def dedups(
         mine = [p for p in pairs if p["dedup_id"] == made[name].id]
         shown = tuple(_pair(p, texts, gone) for p in sorted(mine, key=lambda p: (p["cosine"], p["a_id"], p["b_id"])))
         removed = sum(n for reason, n in made[name].dropped.items() if reason.endswith("_duplicate"))
-        found.append(Dedup(items, config.dedup.threshold, made[name].rows_in, removed, made[name].figures, shown))
+        # The run's own: the report may be asked for under another config. Runs of older versions did not tell it.
+        threshold = made[name].figures.get("threshold", config.dedup.threshold)
+        found.append(Dedup(items, threshold, made[name].rows_in, removed, made[name].figures, shown))
     return tuple(found)
 
 

@@ -82,12 +82,14 @@ def _zero_shot(job: Job, every: DataFrame) -> int:
     return job.tables.append("annotations", rows.withColumn("model", F.lit(model)))
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=1)
 def _embedded_prototypes(
     spark: SparkSession, settings: EmbedSettings, texts: tuple[tuple[str, str], ...]
 ) -> Prototypes:
-    """Embeds the field prototypes and the level descriptions: a few hundred kilobytes. In a worker, so that the driver loads no model; kept, as a run
-    labels twice."""
+    """Embeds the field prototypes and the level descriptions, a few hundred kilobytes, once for both annotate steps of a run.
+
+    In a worker, so that the driver loads no model, and in one task: several would take longer to load it than one to embed so few.
+    """
 
     def embed(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
@@ -96,9 +98,9 @@ def _embedded_prototypes(
             yield pa.RecordBatch.from_arrays([batch.column("n"), vectors], names=["n", "vector"])
 
     numbered = list(enumerate([text for _, text in texts] + [text for _, text in LEVELS]))
-    # In one task: each would load the model.
-    rows = spark.createDataFrame(numbered, "n int, text string").coalesce(1).mapInArrow(embed, "n int, vector binary")
-    binary = [bytes(row["vector"]) for row in sorted(rows.collect(), key=lambda row: row["n"])]
+    one_task = spark.createDataFrame(numbered, "n int, text string").coalesce(1)
+    rows = one_task.mapInArrow(embed, "n int, vector binary").collect()
+    binary = [bytes(row["vector"]) for row in sorted(rows, key=lambda row: row["n"])]
     vectors = from_binary(binary, len(binary[0]) // 2)
     return Prototypes(tuple(field for field, _ in texts), vectors[: len(texts)], vectors[len(texts) :])
 

@@ -10,9 +10,11 @@ import numpy as np
 import pyarrow as pa
 from pyspark.sql import functions as F
 
+from etl.config import EmbedConfig
 from etl.embedder import embed_settings, in_task
 from etl.items import question_items, seed_items, seeds
 from etl.step import Job, Outcome, Step, count_reasons, the_recipes
+from etl.task_device import tasks_have_gpu
 from udfs.embedding import embed_texts, to_binary
 from udfs.embedding_model import EmbeddingModel, load_model, model_id
 from udfs.progress import TaskProgress
@@ -23,7 +25,8 @@ if TYPE_CHECKING:
 ROWS_DDL = "item_id string, role string, text_hash string, vector binary, dim int, unknown_share double, cut boolean, reason string"
 KEY = ["item_id", "role", "text_hash", "model"]
 # What meets in a task by its text's hash is mostly one Arrow batch of a local session (2,000 rows): batches by length want many texts at once.
-ROWS_PER_TASK = 1800
+# On a GPU, so few short texts take less time than the start and the end of a task.
+ROWS_PER_TASK, ROWS_PER_GPU_TASK = 1_800, 8_192
 # A run that is killed keeps what it has committed; each commit reads all that is to do, so they are few.
 ROWS_PER_COMMIT, COMMITS = 200_000, 16
 
@@ -46,7 +49,7 @@ def run(job: Job, every: Callable[[Job], DataFrame]) -> Outcome:
         # By text: what is said twice is embedded once where it meets, and gets the same vector.
         part = F.pmod(F.xxhash64("text_hash"), F.lit(commits))
         for number in range(commits):
-            rows = _embedded(job, pending.where(part == number), n // commits, folder)
+            rows = with_vectors(pending.where(part == number), n // commits, config, folder)
             if again:
                 made += job.tables.upsert("embeddings", job.tables.scratch("embed_rows", rows))
             else:
@@ -54,9 +57,9 @@ def run(job: Job, every: Callable[[Job], DataFrame]) -> Outcome:
     return _outcome(job, pending, n, made)
 
 
-def _embedded(job: Job, items: DataFrame, n: int, folder: str) -> DataFrame:
-    """The rows of `embeddings` for about `n` items."""
-    settings, max_unknown = embed_settings(job.config.embed), job.config.embed.max_unknown_share
+def with_vectors(texts: DataFrame, n: int, config: EmbedConfig, folder: str) -> DataFrame:
+    """Embeds about `n` texts (item_id, role, text_hash, text): the rows of `embeddings`. Workers tell `folder` how far they are."""
+    settings, max_unknown = embed_settings(config), config.max_unknown_share
 
     def embed(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         progress = TaskProgress(folder)
@@ -65,8 +68,9 @@ def _embedded(job: Job, items: DataFrame, n: int, folder: str) -> DataFrame:
             yield embedded(batch, model, max_unknown, lambda done: progress.add(done=done))
 
     # Small tasks: what is costly to embed and what the model can not read at all lie in one source each.
-    texts = items.select("item_id", "role", "text_hash", "text").repartition(-(-n // ROWS_PER_TASK), "text_hash")
-    return texts.mapInArrow(embed, ROWS_DDL).withColumn("model", F.lit(model_id(settings)))
+    rows_per_task = ROWS_PER_GPU_TASK if tasks_have_gpu(texts.sparkSession, config.device) else ROWS_PER_TASK
+    spread = texts.select("item_id", "role", "text_hash", "text").repartition(-(-n // rows_per_task), "text_hash")
+    return spread.mapInArrow(embed, ROWS_DDL).withColumn("model", F.lit(model_id(settings)))
 
 
 def _can_be_read_now(job: Job) -> Column:

@@ -16,7 +16,7 @@ from etl.step import Job, Outcome, Step, the_labels, the_recipes
 from udfs.cluster_agent import TASKS
 from udfs.diversity import all_intervals, all_measures
 from udfs.embedding import from_binary
-from udfs.moments import Moments, merge, moments_of
+from udfs.moments import Moments, in_own_space, merge, moments_of
 from udfs.textstats import compression_ratio, distinct_n
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def closed_forms(rows: pd.DataFrame) -> pd.DataFrame:
     """Turns the group moments of one scope into its measures, with jackknife intervals where they are defined."""
     # A group that was cut at the end of a batch comes in two rows.
     by_group = rows.sort_values("grp").groupby("grp")["moments"]
-    groups = [merge([Moments.from_row(row) for row in part]) for _, part in by_group]
+    groups = in_own_space([merge([Moments.from_row(row) for row in part]) for _, part in by_group])
     total = merge(groups)
     intervals = all_intervals(groups)
     values = []

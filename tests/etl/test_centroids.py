@@ -40,6 +40,11 @@ def test_a_stored_set_is_taken_again_until_rows_drift_or_grow(spark: SparkSessio
     assert centroids_for(job, "seed_dedup_id", rows, 800 * GROWTH + 1, "run-3").id == "run-3"
     assert centroids_for(job, "seed_dedup_id", sample(800, 2), 800, "run-4").id == "run-4"
     assert [line.split(":")[0] for line in said] == ["new centroids"] * 2
+    # A run that was killed after it had fitted its centroids takes these, whatever was stored since.
+    before = delta_versions(job.tables)
+    resumed = centroids_for(job, "seed_dedup_id", rows, 800, "run-1")
+    assert (resumed.id, len(resumed.cells)) == ("run-1", len(first.cells))
+    assert delta_versions(job.tables) == before
 
 
 def test_other_rows_and_settings_have_their_own(spark: SparkSession, tmp_path: Path) -> None:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from pyspark.sql import functions as F
 
 import etl.clusters
 from etl.centroids import centroids_for
@@ -39,7 +38,7 @@ def frame(spark: SparkSession, vectors: np.ndarray, order: list[int]) -> DataFra
     blobs = to_binary(vectors)
     rows = [(f"id-{i:04}", "text", False, [0.0], bytearray(blobs[i]), DIM) for i in order]
     ddl = "item_id string, side string, old boolean, priority array<double>, vector binary, dim int"
-    return spark.createDataFrame(rows, ddl).withColumn("vector_hash", F.xxhash64("vector"))
+    return spark.createDataFrame(rows, ddl)
 
 
 def edges_of(job: Job, rows: DataFrame) -> tuple[list[Edge], Any]:
@@ -66,6 +65,8 @@ def test_the_pairs_hang_on_no_partition_no_order_and_no_block(
         again, (_, packing) = edges_of(job, frame(spark, vectors, shuffled).repartition(parts))
         assert packing.blocks
         assert again == first
+    gpu = job_for(spark, make_config(tmp_path / "w", embed={"device": "cuda:0"}))
+    assert packing_for(gpu, surveyed, packing.cells).blocks == {}, "a GPU takes larger blocks"
     assert len(first) > 50
     unique = [i for i in order if not len(vectors) // 2 <= i < len(vectors) // 2 + 20]
     a, b, cosine = pairs_over(vectors[unique], None, THRESHOLD)
@@ -92,3 +93,13 @@ def test_too_few_rows_are_looked_through_too(spark: SparkSession, tmp_path: Path
     for count in (0, 1):
         rows = job.tables.scratch("rows", frame(spark, crowd_and_others(), list(range(count))))
         assert survey(job, rows).n == count
+
+
+def test_of_many_copies_and_few_others_the_few_are_the_sample(spark: SparkSession, tmp_path: Path) -> None:
+    vectors = np.concatenate([np.repeat(crowd_and_others()[:1], 400, axis=0), crowd_and_others()[-3:]])
+    job = job_for(spark, make_config(tmp_path / "w", dedup={"sample_rows": 1, "cluster_size": 1000}))
+    surveyed = survey(job, job.tables.scratch("rows", frame(spark, vectors, list(range(len(vectors))))))
+    assert (surveyed.n, surveyed.reasons) == (4, {"identical": 399})
+    assert sorted(row.tobytes() for row in surveyed.sample) == sorted({row.tobytes() for row in vectors})
+    kept = {row["same_id"] for row in surveyed.left_out.collect()}
+    assert kept == {"id-0000"}

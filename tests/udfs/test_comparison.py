@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -10,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from udfs.cells import Cells, CellSearch
-from udfs.comparison import EDGES_DDL, brute_pairs, compared, unsound
+from udfs.comparison import CPU, TRUTH_DDL, Comparer, brute_pairs, compared, unsound
 from udfs.embedding import half_rows, to_binary
 from udfs.packing import TASK, Packing, packed
 
@@ -64,9 +66,10 @@ def by_task(rows: pa.RecordBatch, plan: Packing) -> list[pa.RecordBatch]:
     return [pa.RecordBatch.from_pandas(part, schema, preserve_index=False) for part in parts]
 
 
-def found(rows: pa.RecordBatch, plan: Packing) -> list[Edge]:
+def found(rows: pa.RecordBatch, plan: Packing, by: Comparer = CPU) -> list[Edge]:
     tasks = by_task(rows, plan) if rows.num_rows else []
-    return [edge for task in tasks for batch in compared([task], 2, THRESHOLD) for edge in edges(batch.to_pandas())]
+    parts = [part for task in tasks for part in compared([task], 2, THRESHOLD, by)]
+    return [edge for part in parts for edge in edges(part.to_pandas())]
 
 
 @given(plane, st.integers(1, 3), st.integers(0, 1000), st.integers(1, 3))
@@ -94,6 +97,16 @@ def test_old_rows_are_compared_with_new_ones_alone(
     plan = packing(centres, 2, {("text", cell): count for cell in range(4)})
     every = found(batch(directions), plan)
     assert sorted(found(batch(directions, old=old), plan)) == sorted(e for e in every if not set(e[:2]) <= old)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="needs torch: pip install 'boostqa[embed]'")
+@given(plane, st.sets(st.sampled_from("abcdefgh")), st.integers(0, 1000), st.integers(1, 3))
+def test_half_precision_gives_the_same_edges(directions: dict[str, int], old: set[str], seed: int, count: int) -> None:
+    from udfs.device_similarity import DeviceSimilarity
+
+    centres = np.random.default_rng(seed).integers(0, 360, 4).tolist()
+    plan, rows = packing(centres, 2, {("text", cell): count for cell in range(4)}), batch(directions, old=old)
+    assert sorted(found(rows, plan, DeviceSimilarity("cpu", 3))) == sorted(found(rows, plan))
 
 
 @given(plane)
@@ -135,6 +148,8 @@ def test_brute_force_finds_the_clusters_pairs_to_the_last_bit_for_any_batches(
     mine = set(sample.column("item_id").to_pylist())
     every = found(rows, packing([0], 1))
     assert set(truth) == {edge for edge in every if mine & set(edge[:2])}
+    # A pair of two sampled rows comes once for each.
+    assert len(truth) == sum(len(mine & set(edge[:2])) for edge in every)
 
 
 def test_a_row_is_no_pair_of_itself_and_sides_are_never_compared() -> None:
@@ -146,5 +161,5 @@ def test_a_row_is_no_pair_of_itself_and_sides_are_never_compared() -> None:
 @pytest.mark.parametrize("rows", [batch({"a": 0}), batch({})])
 def test_no_pair_is_an_empty_table_of_the_same_columns(rows: pa.RecordBatch) -> None:
     made = brute_pairs(rows, batch({"z": 180}).to_pydict(), THRESHOLD)
-    assert (made.num_rows, made.schema.names) == (0, names(EDGES_DDL))
-    assert made.schema.types == [pa.string(), pa.string(), pa.float64()]
+    assert (made.num_rows, made.schema.names) == (0, names(TRUTH_DDL))
+    assert made.schema.types == [pa.string(), pa.string(), pa.string(), pa.float64()]

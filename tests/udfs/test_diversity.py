@@ -23,7 +23,7 @@ from udfs.diversity import (
     spectrum,
     vendi,
 )
-from udfs.moments import Moments, moments_of
+from udfs.moments import Moments, in_own_space, merge, moments_of
 
 Floats = NDArray[np.float64]
 
@@ -150,6 +150,24 @@ def test_all_intervals_equal_the_single_ones_and_skip_empty_groups() -> None:
     assert set(found) == set(all_measures(groups[0]))
     assert found["vendi_q1"] == pytest.approx(jackknife(groups, vendi))
     assert found["mean_cosine"] == pytest.approx(jackknife(groups, mean_cosine))
+
+
+@pytest.mark.parametrize("copies_of", [0, 5])
+@pytest.mark.parametrize("n", [2, 20, 60])
+def test_in_their_own_space_few_rows_have_the_same_measures_and_intervals(n: int, copies_of: int) -> None:
+    groups = [moments_of(part) for part in np.array_split(unit_vectors(n, 128, copies_of=copies_of), 4)]
+    own = in_own_space(groups)
+    assert own[0].dim <= n
+    assert all_measures(merge(own)) == pytest.approx(all_measures(merge(groups)), rel=1e-9, abs=1e-9)
+    expected = all_intervals(groups)
+    for name, interval in all_intervals(own).items():
+        assert tuple(interval) == pytest.approx(tuple(expected[name]), rel=1e-6, abs=1e-6)
+
+
+def test_many_rows_and_none_stay_in_the_space_of_the_model() -> None:
+    for n in (0, 64):
+        groups = [moments_of(unit_vectors(n, 128)), moments_of(unit_vectors(0, 128))]
+        assert in_own_space(groups) is groups
 
 
 def test_intervals_that_do_not_exist_are_left_out() -> None:

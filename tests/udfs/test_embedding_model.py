@@ -114,9 +114,10 @@ def test_what_does_not_fit_into_the_memory_is_embedded_by_halves(model: Embeddin
                 raise torch.cuda.OutOfMemoryError("no memory")
             return super()._by_ids(pieces)
 
-    small = Small(model.loaded, EmbedSettings(device="cpu"))
+    small = Small(model.loaded, EmbedSettings(device="cpu", batch_tokens=100))
     pieces = [Piece(text, ids) for text, ids in zip(TEXTS[:2] * 3, model.tokens(TEXTS[:2] * 3), strict=True)]
     assert small.vectors(pieces) == pytest.approx(model.vectors(pieces), abs=1e-5)
+    assert small.batch_tokens < 3 * max(piece.ids.size + 2 for piece in pieces), "later batches fit at once"
     with pytest.raises(torch.cuda.OutOfMemoryError):
         small.vectors([Piece("huge", pieces[0].ids)])
 

@@ -104,6 +104,17 @@ def test_in_blocks_every_two_rows_of_a_cell_meet_in_one_task() -> None:
         assert len(met) == len(set(met)) == len(whole[key]) * (len(whole[key]) - 1) // 2
 
 
+def test_few_pairs_of_blocks_at_a_time_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = Packing(CELLS, 2, 0.9, {("text", 3): 9, ("question", 5): 2})
+    whole = list(packed([rows()], plan))
+    monkeypatch.setattr(module, "_ENTRIES", 60)
+    few = list(packed([rows()], plan))
+    assert in_order(unpacked(few)) == in_order(unpacked(whole))
+    # No task's rows are torn into more packed rows by that.
+    assert sum(batch.num_rows for batch in few) == sum(batch.num_rows for batch in whole)
+    assert len(few) > len(whole)
+
+
 def test_nothing_packs_to_nothing() -> None:
     assert list(packed([], Packing(CELLS, 2, 0.9))) == []
     assert list(packed([rows().slice(0, 0)], Packing(CELLS, 2, 0.9))) == []

@@ -145,6 +145,18 @@ def test_another_threshold_embeds_nothing_again_and_replaces_the_files(
     assert (first["verdict"], first["record"]) == ("kept", ROWS[0])
 
 
+@pytest.mark.long
+def test_a_file_that_has_grown_is_judged_as_a_new_one(spark: SparkSession, tmp_path: Path) -> None:
+    longest = "The price of a good is always set by its supply and by its demand."
+    rows = [*ROWS[:2], {"n": 2, "body": longest}]
+    argv = ["dedup", str(tmp_path / "rows.jsonl"), "--text-field", "body", "--out", str(tmp_path / "out")]
+    for count, kept in ((2, 1), (3, 2)):
+        write_jsonl(tmp_path / "rows.jsonl", rows[:count])
+        assert main([*argv, "--set", "dedup.threshold=0.85"]) == 0
+        # The row that was removed at first is alike the longest one too.
+        assert {n for n, row in read(tmp_path / "out").items() if row["verdict"] == "kept"} == {kept}
+
+
 def test_measure_tells_how_diverse_a_data_set_is(spark: SparkSession, tmp_path: Path) -> None:
     data = write_jsonl(tmp_path / "rows.jsonl", [row for row in ROWS if row.get("body")])
     assert main(["measure", str(data), "--text-field", "body", "--out", str(tmp_path / "out")]) == 0

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from pyspark.sql import functions as F
 
+from etl.tables import Tables
 from tests.etl.tiny import delta_versions, document, embedding, job_for, kept, make_config, pair, put, the_step
 from udfs.embedding import from_binary, to_binary
 from udfs.similarity import pairs_over
@@ -18,7 +19,7 @@ from udfs.survivors import greedy_survivors
 from udfs.text import text_hash
 
 if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
+    from pyspark.sql import DataFrame, SparkSession
 
     from etl.step import Job, Outcome
 
@@ -256,8 +257,8 @@ def test_a_higher_threshold_takes_the_pairs_over_and_gives_what_comparing_gives(
 def test_strange_vectors_and_ids_are_rows_with_reasons(spark: SparkSession, tmp_path: Path) -> None:
     good, other = np.eye(2, DIM)
     job = job_for(spark, make_config(tmp_path / "w"))
-    names = ["a-good", "b-same", "nan", "zero", "short", "twice", "none"]
-    vectors = [good, good, np.full(DIM, np.nan), np.zeros(DIM), np.ones(DIM // 2), other, None]
+    names = ["a-good", "b-same", "nan", "zero", "short", "twice", "none", "unembedded"]
+    vectors = [good, good, np.full(DIM, np.nan), np.zeros(DIM), np.ones(DIM // 2), other, None, None]
     put(job.tables, "documents", [document(name, text_of(name)) for name in [*names, "b-same"]])
     put(job.tables, "curation", [kept(name) for name in names])
     rows = [embedding(n, text_of(n), v) for n, v in zip(names, vectors, strict=True) if v is not None]
@@ -267,7 +268,8 @@ def test_strange_vectors_and_ids_are_rows_with_reasons(spark: SparkSession, tmp_
     outcome.check("dedup")
     assert outcome.rows_in == len(names) + 1
     assert outcome.dropped == {"duplicate_id": 1, "semantic_duplicate": 1}
-    assert outcome.figures["not_comparable"] == 5
+    assert outcome.figures["not_comparable"] == 6
+    assert outcome.figures["not_comparable_no_vector"] == 2
     reasons = {row["item_id"]: row["reason"] for row in job.tables.read("compared").collect()}
     assert reasons == {
         "a-good": None,
@@ -277,7 +279,97 @@ def test_strange_vectors_and_ids_are_rows_with_reasons(spark: SparkSession, tmp_
         "short": "wrong_dimension",
         "twice": "repeated_vector",
         "none": "no_vector",
+        "unembedded": "no_vector",
     }
+
+
+def test_vectors_that_come_after_a_run_are_compared(spark: SparkSession, tmp_path: Path) -> None:
+    job = job_for(spark, make_config(tmp_path / "w"))
+    put(job.tables, "documents", [document(name, text_of(name)) for name in "ab"])
+    put(job.tables, "curation", [kept("a", 0.9), kept("b", 0.8)])
+    unread = the_step("dedup").run(job)
+    assert (unread.dropped, unread.figures["not_comparable_no_vector"]) == ({}, 2)
+    put(job.tables, "embeddings", [embedding(name, text_of(name), np.eye(1, DIM)[0]) for name in "ab"])
+    read = the_step("dedup").run(job)
+    assert fate(job, id_of(read)) == {"b": ("a", 1.0, "semantic")}
+
+
+class Killed(Exception):
+    pass
+
+
+class ShortLived(Tables):
+    """Tables that die after their first write."""
+
+    def append(self, name: str, rows: DataFrame, txn: str | None = None) -> int:
+        super().append(name, rows, txn)
+        raise Killed(name)
+
+
+def contents(tables: Tables) -> dict[str, list[str]]:
+    names = {
+        "centroids": ("centroid_set_id", "cluster", "vector"),
+        "dedup_runs": ("dedup_id", "centroid_set_id", "edges"),
+    }
+    names |= {"edges": ("a_id", "b_id", "cosine"), "duplicates": ("item_id", "kept_id", "cosine", "method")}
+    names |= {"compared": ("dedup_id", "item_id", "row_hash")}
+    return {name: sorted(map(repr, tables.read(name).select(*columns).collect())) for name, columns in names.items()}
+
+
+@pytest.mark.long
+def test_a_run_that_is_killed_after_each_write_comes_to_the_same(spark: SparkSession, tmp_path: Path) -> None:
+    ids, vectors, quality = planted()
+    quiet, killed = (job_for(spark, make_config(tmp_path / name, dedup=SAME_SETTINGS)) for name in ("quiet", "killed"))
+    for job in (quiet, killed):
+        add(job, ids, vectors, quality)
+    done = the_step("dedup").run(quiet)
+    deaths: list[str] = []
+    for _ in range(5):
+        with pytest.raises(Killed) as death:
+            the_step("dedup").run(replace(killed, tables=ShortLived(spark, killed.config.tables)))
+        deaths.append(str(death.value))
+    assert deaths == ["centroids", "edges", "duplicates", "compared", "dedup_runs"]
+    tables = Tables(spark, killed.config.tables)
+    again = the_step("dedup").run(replace(killed, tables=tables))
+    assert contents(tables) == contents(quiet.tables)
+    assert (again.dropped, again.figures, again.ids) == (done.dropped, done.figures, done.ids)
+
+
+@pytest.mark.long
+def test_what_is_lost_of_a_run_is_made_again(spark: SparkSession, tmp_path: Path) -> None:
+    ids, vectors, quality = planted()
+    job = job_for(spark, make_config(tmp_path / "w", dedup=SAME_SETTINGS))
+    add(job, ids, vectors, quality)
+    first = the_step("dedup").run(job)
+    before = contents(job.tables)
+    for table in ("edges", "duplicates", "compared"):
+        column = "a_id" if table == "edges" else "item_id"
+        lost = min(row[0] for row in job.tables.read(table).select(column).collect())
+        job.tables.delete_where(table, f"{column} = '{lost}'")
+        again = the_step("dedup").run(job)
+        assert (again.ids, again.dropped) == (first.ids, first.dropped)
+        assert contents(job.tables) == before
+    # A run of which rows are lost is not continued either.
+    job.tables.delete_where("compared", "item_id LIKE '%0'")
+    add(job, ["one more"], np.ones((1, DIM)), [0.9])
+    more = the_step("dedup").run(job)
+    assert more.figures["compared_rows"] == len(ids) + 1
+
+
+@pytest.mark.long
+def test_another_audit_of_the_same_rows_compares_nothing(spark: SparkSession, tmp_path: Path) -> None:
+    one, other = np.eye(2, DIM)
+    job = job_for(spark, make_config(tmp_path / "w"))
+    add(job, ["a", "b"], [one, one], [0.9, 0.8])
+    the_step("dedup").run(job)
+    add(job, ["c", "d"], [other, other + 0.1 * one], [0.9, 0.8])
+    grown = the_step("dedup").run(job)
+    said: list[str] = []
+    config = make_config(tmp_path / "w", dedup={"audit_rows": 7})
+    again = the_step("dedup").run(replace(job, config=config, say=said.append))
+    assert not [line for line in said if "comparing" in line]
+    assert fate(job, id_of(again)) == fate(job, id_of(grown)) != {}
+    assert (again.dropped, again.figures["edges"]) == (grown.dropped, grown.figures["edges"])
 
 
 @pytest.mark.long
