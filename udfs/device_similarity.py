@@ -162,8 +162,8 @@ def _sums_in_float32() -> Iterator[None]:
 def _at_or_over(scores: Tensor, bound: float) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
     """Yields the places (i, j) of the scores at or over a bound. Most rows have none, and the largest of a row is found faster than all that pass."""
     some = (scores.amax(dim=1) >= bound).nonzero().flatten()
-    if some.numel() == 0:
-        return
-    for rows in some.split(max(1, _PICKED // scores.shape[1])):
+    step = max(1, _PICKED // scores.shape[1])
+    for start in range(0, len(some), step):
+        rows = some[start : start + step]
         i, j = (scores[rows] >= bound).nonzero(as_tuple=True)
         yield rows[i].cpu().numpy(), j.cpu().numpy()
