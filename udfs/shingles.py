@@ -110,7 +110,7 @@ def _common(sets: ShingleSets, i: NDArray[np.integer], j: NDArray[np.integer]) -
     values = sets.values[_runs(starts[rows], sets.sizes[rows])]
     sizes = sets.sizes[i] + sets.sizes[j]
     _sort_each(values, sizes)
-    return sizes - _distinct(values, sizes)[1]
+    return np.asarray(sizes - _distinct(values, sizes)[1])
 
 
 def _normal(text: str) -> str:
@@ -123,7 +123,7 @@ def _chunk_sets(normals: Sequence[str], words: int, chars: int) -> ShingleSets:
     if not unspaced.any():
         return _sets(*_words(normals), words)
     both = [np.flatnonzero(~unspaced), np.flatnonzero(unspaced)]
-    spaced, single = ([normals[row] for row in rows] for rows in both)
+    spaced, single = ([normals[row] for row in rows.tolist()] for rows in both)
     mixed = ShingleSets.joined([_sets(*_words(spaced), words), _sets(*_characters(single), chars)])
     back = np.argsort(np.concatenate(both))
     return ShingleSets(mixed.values[_runs(mixed.starts[back], mixed.sizes[back])], mixed.sizes[back])
@@ -144,7 +144,7 @@ def _words(normals: Sequence[str]) -> tuple[Hashes, Ints]:
     if not normals:
         return np.empty(0, np.uint64), np.empty(0, np.int64)
     joined = "\n".join(normals)
-    codes: NDArray[np.integer]
+    codes: NDArray[np.unsignedinteger]
     if joined.isascii():
         codes = np.frombuffer(joined.encode(), dtype=np.uint8)
         letters = _ASCII[codes]

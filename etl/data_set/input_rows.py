@@ -66,7 +66,7 @@ def rows_of_file(uri: str, source: SourceSettings) -> Iterator[pa.RecordBatch]:
         yield pa.RecordBatch.from_pylist(rows, schema=_INPUT)
 
 
-def _told(entry: MappedRecord | BadRecord) -> dict[str, str]:
+def _told(entry: MappedRecord | BadRecord) -> dict[str, Any]:
     if isinstance(entry, BadRecord):
         return {"unread_reason": entry.reason, "error": entry.error, "raw": entry.raw}
     return {}
