@@ -49,6 +49,7 @@ def edges_of(job: Job, rows: DataFrame) -> tuple[list[Edge], Any]:
     return sorted((row["a_id"], row["b_id"], row["cosine"]) for row in made.collect()), (surveyed, packing)
 
 
+@pytest.mark.long
 def test_the_pairs_hang_on_no_partition_no_order_and_no_block(
     spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -149,6 +149,7 @@ def test_templated_copies_cost_as_many_comparisons_as_rows_and_not_their_square(
     assert figures["near_uncompared_pairs"] == 0
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("partitions", [1, 7])
 def test_what_comes_back_is_compared_again(
     scratch_tables: Make, monkeypatch: pytest.MonkeyPatch, partitions: int

@@ -62,6 +62,7 @@ def folder(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Pat
     return folder
 
 
+@pytest.mark.long
 def test_every_row_comes_out_once_with_its_verdict(folder: Path) -> None:
     rows = read(folder / "out")
     assert len(rows) == len(ROWS) + 1
@@ -76,6 +77,7 @@ def test_every_row_comes_out_once_with_its_verdict(folder: Path) -> None:
     }
 
 
+@pytest.mark.long
 def test_rows_come_in_their_order_with_all_their_fields(folder: Path) -> None:
     rows = read_in_order(folder / "out")
     assert [row["position"] for row in rows] == [str(line) for line in range(1, len(ROWS) + 2)]
@@ -84,6 +86,7 @@ def test_rows_come_in_their_order_with_all_their_fields(folder: Path) -> None:
     assert {row["uri"] for row in rows} == {str(folder / "rows.jsonl")}
 
 
+@pytest.mark.long
 def test_a_removed_row_names_a_kept_one_a_score_and_a_reason(folder: Path) -> None:
     rows = read(folder / "out")
     kept = {row["id"] for row in rows.values() if row["verdict"] == "kept"}
@@ -96,12 +99,14 @@ def test_a_removed_row_names_a_kept_one_a_score_and_a_reason(folder: Path) -> No
     assert all(0.7 <= row["score"] < 1 for n, row in removed.items() if n), "what equals a row shares its fate"
 
 
+@pytest.mark.long
 def test_what_the_vector_could_not_judge_is_kept_and_says_so(folder: Path) -> None:
     rows = read(folder / "out")
     assert (rows[6]["verdict"], rows[6]["reason"]) == ("kept", "unknown_tokens")
     assert (rows[7]["verdict"], rows[7]["reason"]) == ("kept", None), "short rows are no rule's business here"
 
 
+@pytest.mark.long
 def test_the_manifest_counts_what_is_there(folder: Path) -> None:
     told = json.loads((folder / "out" / "manifest.json").read_text())
     assert told["rows"] == len(ROWS) + 1
@@ -157,6 +162,7 @@ def test_a_file_that_has_grown_is_judged_as_a_new_one(spark: SparkSession, tmp_p
         assert {n for n, row in read(tmp_path / "out").items() if row["verdict"] == "kept"} == {kept}
 
 
+@pytest.mark.long
 def test_measure_tells_how_diverse_a_data_set_is(spark: SparkSession, tmp_path: Path) -> None:
     data = write_jsonl(tmp_path / "rows.jsonl", [row for row in ROWS if row.get("body")])
     assert main(["measure", str(data), "--text-field", "body", "--out", str(tmp_path / "out")]) == 0
@@ -166,6 +172,7 @@ def test_measure_tells_how_diverse_a_data_set_is(spark: SparkSession, tmp_path: 
     assert all(row["n"] == 7 for row in rows.values()), "the Chinese row has no readable vector"
 
 
+@pytest.mark.long
 def test_decontaminate_names_the_item_that_a_row_shares_words_with(spark: SparkSession, tmp_path: Path) -> None:
     data = write_jsonl(tmp_path / "rows.jsonl", [{"body": f"As the guide says: {BRIDGE}"}, {"body": PRICE}])
     exam = write_jsonl(tmp_path / "exam.jsonl", [{"question": "What is a price?"}, {"question": BRIDGE}])
@@ -220,6 +227,7 @@ def test_what_the_user_got_wrong_is_one_line_and_writes_nothing(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.long
 def test_a_field_that_no_row_has_is_told(
     spark: SparkSession, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

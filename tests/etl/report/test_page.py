@@ -150,7 +150,7 @@ def test_a_screen_reader_finds_its_way() -> None:
     links = [str(a["href"])[1:] for t, a in page.tags if t == "a" and not str(a["href"]).startswith("#sample&")]
     assert {"header", "nav", "main", "footer"} <= {tag for tag, _ in page.tags}
     assert set(named) | set(links) <= ids
-    assert len(named) == 10
+    assert len(named) == 11
     assert {a["for"] for t, a in page.tags if t == "label"} == {a["id"] for t, a in page.tags if t == "select"}
     assert all("scope" in a for t, a in page.tags if t == "th")
 

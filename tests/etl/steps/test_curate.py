@@ -227,6 +227,7 @@ def test_later_documents_are_judged_against_those_that_were_kept_and_nothing_is_
     assert looked_at(job) == set()
 
 
+@pytest.mark.long
 def test_a_duplicate_is_judged_again_when_what_stood_for_it_is_gone(spark: SparkSession, tmp_path: Path) -> None:
     first, second, *_ = passages()
     job = job_for(spark, make_config(tmp_path / "warehouse"))
@@ -244,6 +245,7 @@ def test_a_duplicate_is_judged_again_when_what_stood_for_it_is_gone(spark: Spark
     assert looked_at(job) == {"a", "a-near"} - {stands}
 
 
+@pytest.mark.long
 def test_other_settings_and_other_texts_are_judged_anew(spark: SparkSession, tmp_path: Path) -> None:
     first, second, *_ = passages()
     job = job_for(spark, make_config(tmp_path / "warehouse"))

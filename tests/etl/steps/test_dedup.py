@@ -211,6 +211,7 @@ def test_five_batches_in_order_of_priority_keep_what_one_run_keeps(spark: SparkS
     assert batches.tables.read("centroids").select("centroid_set_id").distinct().count() == 1
 
 
+@pytest.mark.long
 def test_what_an_earlier_run_kept_stays_and_new_rows_go(spark: SparkSession, tmp_path: Path) -> None:
     one, other = np.eye(2, DIM)
     job = job_for(spark, make_config(tmp_path / "w"))
@@ -283,6 +284,7 @@ def test_strange_vectors_and_ids_are_rows_with_reasons(spark: SparkSession, tmp_
     }
 
 
+@pytest.mark.long
 def test_vectors_that_come_after_a_run_are_compared(spark: SparkSession, tmp_path: Path) -> None:
     job = job_for(spark, make_config(tmp_path / "w"))
     put(job.tables, "documents", [document(name, text_of(name)) for name in "ab"])
