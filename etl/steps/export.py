@@ -50,7 +50,8 @@ def run(job: Job) -> Outcome:
     folder = absolute(job.config.export.path or f"{job.tables.root}/export")
     target = f"{folder.rstrip('/')}/{mix_id[:12]}"
     files = job.tables.scratch("export_files", _write(job, rows, n, target)).collect()
-    listed = [row.asDict() for row in sorted(files, key=lambda f: f["path"])]
+    # By their names: the folder may be moved, and is published as it is.
+    listed = [row.asDict() | {"path": row["path"].rpartition("/")[2]} for row in sorted(files, key=lambda f: f["path"])]
     manifest = {"mix_id": mix_id, "rows": n, "files": listed, "template": job.config.export.template}
     write_over(f"{target}/manifest.json", json.dumps(manifest, indent=2).encode())
     write_over(f"{target}/README.md", data_card(job, mix_id, rows).encode())
