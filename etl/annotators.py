@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from etl.config import Config
+from etl.embedder import embed_settings
+from udfs.embedding_model import model_id
 from udfs.requests import Asking, params_json
 from udfs.tasks import TASKS
 from udfs.taxonomy import Taxonomy, prototypes
@@ -21,7 +23,7 @@ def zero_shot_name(config: Config, taxonomy: Taxonomy) -> str:
     """Names the zero-shot annotator by model, prototypes, levels and bounds."""
     bounds = f"{config.annotate.min_score} {config.embed.max_unknown_share}"
     what = (repr(prototypes(taxonomy)), repr(disciplines_of(taxonomy)), repr(LEVELS), repr(CUTS), bounds)
-    return f"zero_shot@1:{stable_id(config.embed.model, *what)[:8]}"
+    return f"zero_shot@1:{stable_id(model_id(embed_settings(config.embed)), *what)[:8]}"
 
 
 def llm_name(config: Config, taxonomy: Taxonomy) -> str:

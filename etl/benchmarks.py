@@ -1,8 +1,9 @@
-"""Benchmark files as protected rows: which documents share a word n-gram with one."""
+"""Benchmark files as protected rows: which documents share a word n-gram with one, and what that comes to for each benchmark."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from functools import reduce
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 # 5 million hashes are about 200 MB in each executor, and some 50,000 benchmark questions.
 BROADCAST_ROWS = 5_000_000
 BENCHMARK = "benchmark:"
+# Of the items that share one n-gram, and of those that a document meets, so many are named, the first by name.
+MAX_ITEMS = 100
 ITEM_SCHEMA = pa.schema(
     [("benchmark", pa.string()), ("hash", pa.int64())]
     + [(name, pa.string()) for name in ("uri", "position", "source", "reason", "error", "raw")]
@@ -56,7 +59,10 @@ def _whole(text: str) -> int:
 
 
 def contaminated(tables: Tables, config: Config, documents: DataFrame, known: DataFrame) -> DataFrame:
-    """Returns doc_id and benchmark (`name:position`) of the documents that share an n-gram with an item of `known` (see `read_items`)."""
+    """Returns doc_id and `benchmarks` of the documents that share an n-gram with an item of `known` (see `read_items`).
+
+    `benchmarks` are the items as `name:position`, sorted, at most MAX_ITEMS.
+    """
     settings = config.curate.decontaminate
     sizes = (settings.ngram_words, settings.ngram_chars)
 
@@ -66,13 +72,49 @@ def contaminated(tables: Tables, config: Config, documents: DataFrame, known: Da
             yield hashed(batch.column("doc_id"), texts, questions, sizes)
 
     grams = documents.select("doc_id", "text", "question").mapInArrow(explode, "key string, hash bigint")
-    named = known.where("hash IS NOT NULL").groupBy("hash").agg(F.min("benchmark").alias("benchmark"))
-    items = tables.scratch("benchmark_ngrams", named)
+    first_items = F.slice(F.sort_array(F.collect_set("benchmark")), 1, MAX_ITEMS).alias("items")
+    items = tables.scratch("benchmark_ngrams", known.where("hash IS NOT NULL").groupBy("hash").agg(first_items))
     hashes = items.select("hash")
     near = F.broadcast(hashes) if items.count() <= BROADCAST_ROWS else hashes
-    # The documents' n-grams, far more than anything else here, are not shuffled: a few of them come through to the join that names the item.
-    hits = grams.join(near, "hash", "left_semi").join(items.hint("shuffle_merge"), "hash")
-    return hits.groupBy(F.col("key").alias("doc_id")).agg(F.min("benchmark").alias("benchmark"))
+    # The documents' n-grams, far more than anything else here, are not shuffled: a few of them come through to the join that names the items.
+    hits = grams.join(near, "hash", "left_semi").distinct().join(items.hint("shuffle_merge"), "hash")
+    met = F.array_distinct(F.flatten(F.collect_set("items")))
+    return hits.groupBy(F.col("key").alias("doc_id")).agg(F.slice(F.sort_array(met), 1, MAX_ITEMS).alias("benchmarks"))
+
+
+@dataclass(frozen=True)
+class Contamination:
+    """What one benchmark has found, by one method: `rows` documents that are out, and `items` of it that they hold."""
+
+    benchmark: str
+    method: str
+    rows: int
+    items: int
+
+
+def contamination(config: Config, curation: DataFrame) -> list[Contamination]:
+    """Counts what each benchmark of the config has found by n-grams; one that found nothing is there with 0.
+
+    A document names at most MAX_ITEMS items, so `items` may be too small where one document holds a whole benchmark.
+    """
+    against = [source.name for source in config.curate.decontaminate.against]
+    if not against:
+        return []
+    found = curation.where("benchmarks IS NOT NULL").select("doc_id", F.explode("benchmarks").alias("item"))
+    # A name may be the beginning of another: the longest that fits.
+    names = sorted(against, key=lambda name: (-len(name), name))
+    named = F.coalesce(*[F.when(F.col("item").startswith(f"{name}:"), F.lit(name)) for name in names]).alias("name")
+    counts = (F.count_distinct("doc_id").alias("rows"), F.count_distinct("item").alias("items"))
+    counted = {row["name"]: row for row in found.groupBy(named).agg(*counts).collect()}
+    told = [(name, counted.get(name, {"rows": 0, "items": 0})) for name in against]
+    return [Contamination(name, "ngram", row["rows"], row["items"]) for name, row in told]
+
+
+def benchmark_figures(config: Config, curation: DataFrame) -> dict[str, float]:
+    """Returns `contamination` as figures of a step: benchmark_rows.NAME and benchmark_items.NAME."""
+    counted = contamination(config, curation)
+    rows = {f"benchmark_rows.{one.benchmark}": float(one.rows) for one in counted}
+    return rows | {f"benchmark_items.{one.benchmark}": float(one.items) for one in counted}
 
 
 def read_items(tables: Tables, config: Config) -> DataFrame:

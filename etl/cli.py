@@ -9,12 +9,12 @@ import shlex
 import sys
 from typing import NoReturn
 
-from etl.commands import calls, check, doctor, plan, report, run, tables, teacher, trace, try_step
+from etl.commands import calls, check, data_set, doctor, plan, report, run, tables, teacher, trace, try_step
 from etl.failures import explain
 from etl.pipeline import NAMES
 from etl.version import __version__
 
-COMMANDS = (run, plan, try_step, check, tables, calls, report, trace, doctor, teacher)
+COMMANDS = (run, plan, try_step, check, data_set, tables, calls, report, trace, doctor, teacher)
 INTERRUPTED = 130
 # py4j logs the traceback of a Ctrl-C by these; what `main` says is enough.
 LOG_INTERRUPTS = ("", "py4j.clientserver", "py4j.java_gateway")

@@ -267,7 +267,9 @@ class VerifyConfig(Section):
 class EmbedConfig(Section):
     model: str
     device: str = Field(pattern=r"^(auto|cpu|mps|xpu(:\d+)?|cuda(:\d+)?)$")
-    batch_size: int = Field(gt=0)
+    precision: Literal["auto", "float32", "bfloat16"]
+    windows: Literal["first", "mean"]
+    batch_tokens: int | None = Field(gt=0)
     max_unknown_share: float = Field(ge=0, le=1)
 
 
@@ -277,6 +279,9 @@ class DedupConfig(Section):
     probes: int = Field(gt=0)
     priority: list[Literal["quality", "difficulty", "length"]]
     sample_rows: int = Field(gt=0)
+    max_drift: float = Field(ge=0)
+    incremental: bool
+    survivors: Literal["greedy", "components"]
     max_driver_edges: int = Field(ge=0)
     audit_rows: int = Field(ge=0)
 

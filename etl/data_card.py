@@ -47,7 +47,6 @@ def data_card(job: Job, mix_id: str, rows: DataFrame) -> str:
         if total
         else "Empty."
     )
-    lines += _table("Cells", _counts(rows, "discipline", "difficulty"), ("discipline", "difficulty", "rows", "tokens"))
     lines += _table("Branches and grades", _counts(rows, "branch", "grade"), ("branch", "grade", "rows", "tokens"))
     lines += _table("Languages", _counts(rows, "lang"), ("language", "rows", "tokens"))
     lines += _table("Models that wrote or refined", by_model, ("model", "rows", "tokens"))
@@ -62,4 +61,6 @@ def data_card(job: Job, mix_id: str, rows: DataFrame) -> str:
     lines += _table(
         "Calls of this warehouse", paid, ("task", "model", "calls", "prompt tokens", "completion tokens", "cost")
     )
+    # The longest comes last.
+    lines += _table("Cells", _counts(rows, "discipline", "difficulty"), ("discipline", "difficulty", "rows", "tokens"))
     return "\n".join(lines) + "\n"

@@ -94,10 +94,13 @@ def _bad_duplicates(tables: Tables) -> list[DataFrame]:
 
     # Older dedup runs speak of rows that may have been replaced since; later steps use the last ones only.
     current = [latest_id(tables, name) or "" for name in ("seed_dedup_id", "dedup_id")]
-    removed = tables.read("duplicates").where(F.col("dedup_id").isin(current)).select("dedup_id", "item_id", "kept_id")
+    removed = tables.read("duplicates").where(F.col("dedup_id").isin(current))
     documents = tables.read("documents").selectExpr("doc_id AS kept_id")
     items = documents.unionByName(tables.read("qa").selectExpr("qa_id AS kept_id"))
     gone = removed.selectExpr("dedup_id", "item_id AS kept_id")
+    both = tables.read("edges").where(F.col("dedup_id").isin(current))
+    for side in ("a_id", "b_id"):
+        both = both.join(removed.selectExpr("dedup_id", f"item_id AS {side}"), ["dedup_id", side], "left_anti")
     copies = tables.read("curation").where("kept_id IS NOT NULL").select("doc_id", "kept_id")
     dropped = tables.read("curation").where("NOT kept").selectExpr("doc_id AS kept_id")
     advice = "Run `dedup` again: the rows that it removed are still in their tables."
@@ -111,6 +114,10 @@ def _bad_duplicates(tables: Tables) -> list[DataFrame]:
             "duplicates: the kept row was itself removed",
             advice,
         ),
+        _problem(
+            removed.where("cosine < threshold"), "item_id", "duplicates: their cosine is under the threshold", advice
+        ),
+        _problem(both, "a_id", "edges: both rows of a pair at or over the threshold were kept", advice),
         _problem(
             copies.join(dropped, "kept_id", "left_semi"),
             "doc_id",

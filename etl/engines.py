@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from etl.batches import batch_folder
 from etl.config import IN_WORKERS, LlmConfig
+from etl.task_device import task_device
 from udfs.engines.protocol import EngineSpec
 
 # Prompts that engines in the workers answer together where the config does not say: for vLLM what it takes by itself.
@@ -45,8 +46,4 @@ def share_of(spec: EngineSpec, workers: int) -> EngineSpec:
 
 def on_task_device(spec: EngineSpec) -> EngineSpec:
     """Gives an engine in a worker the GPU that Spark has given to its task, where Spark schedules GPUs."""
-    from pyspark import TaskContext
-
-    task = TaskContext.get()
-    gpu = task.resources().get("gpu") if task is not None else None
-    return spec if gpu is None or spec.device != "auto" else replace(spec, device=f"cuda:{gpu.addresses[0]}")
+    return replace(spec, device=task_device(spec.device))

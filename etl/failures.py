@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from etl.errors import BudgetStop, InvariantError, UserError
-from udfs.embedding import ModelError
+from udfs.embedding_model import ModelError
 from udfs.engines.protocol import FatalEngineError
 from udfs.storage import StorageError
 from udfs.taxonomy import TaxonomyError

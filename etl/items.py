@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
 
+from etl.embedder import embed_settings
 from etl.errors import UserError
 from etl.recipes import draft_recipes, question_recipes
 from etl.tables import Tables
+from udfs.embedding_model import model_id
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -137,7 +139,7 @@ def vectors(tables: Tables, embed: EmbedConfig) -> DataFrame:
 
     What is unreadable is decided here, by the bound of this config: a vector may have been made under a wider one.
     """
-    rows = tables.read("embeddings").where(F.col("model") == embed.model)
+    rows = tables.read("embeddings").where(F.col("model") == model_id(embed_settings(embed)))
     over = F.col("unknown_share") > embed.max_unknown_share
     return rows.select(
         *ITEM, "role", "vector", "dim", F.when(over, F.lit("unknown_tokens")).otherwise(F.col("reason")).alias("reason")

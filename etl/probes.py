@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from etl.config import IN_WORKERS, Config, LlmConfig
+from etl.embedder import embed_settings, in_task
 from etl.engines import engine_spec, on_task_device
 from etl.errors import UserError
 from etl.preflight import check_endpoint
 from etl.sources import list_files
 from etl.tables import Tables, files_folder
-from udfs.embedding import EmbedSettings, embed_texts, load_model
+from udfs.embedding import embed_texts
+from udfs.embedding_model import load_model
 from udfs.engines import ChatRequest, EngineSpec, load_engine
 from udfs.engines.endpoints import probe_endpoint
 from udfs.storage import delete, read_bytes, write_new
@@ -121,10 +123,10 @@ def _in_workers(spark: SparkSession, spec: EngineSpec, model: str) -> str:
 
 def embedding_model(spark: SparkSession, config: Config) -> str:
     """Loads the embedding model in an executor and embeds a sentence."""
-    settings = EmbedSettings(model=config.embed.model, device=config.embed.device, threads=1)
+    settings = embed_settings(config.embed)
 
     def embed() -> str:
-        made = embed_texts(load_model(settings), ["What is checked before anything is paid?"])
+        made = embed_texts(load_model(in_task(settings)), ["What is checked before anything is paid?"])
         return f"{made.vectors.shape[1]} dimensions"
 
     host, said = on_executors(spark, embed)[0]

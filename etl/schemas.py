@@ -87,12 +87,20 @@ TABLES: dict[str, Table] = {
             kept_id string for a duplicate: the document that stands for it
             quality double 0 to 1
             similarity double true Jaccard with kept_id
-            benchmark string for contamination: the benchmark and its item
+            benchmark string for contamination: the first of benchmarks
+            benchmarks array<string> for contamination: the items that share an n-gram with it, as NAME:item, at most 100
             personal_data array<string> kinds of personal data found
             clean_text string the text with personal data replaced, where there was any
             clean_question string likewise, of a qa seed
             clean_answer string likewise, of a qa seed
             rules map<string,double> value of each rule
+            judging_id string hash of the settings and benchmarks of the verdict
+            judged int number of the judging that gave the verdict: documents judged earlier outrank later ones
+            document_hash bigint hash of what was judged
+            normal_hash string hash of the normalised text: equal for exact duplicates
+            shingle_hash string hash of the set of shingles: equal where the true Jaccard is 1
+            n_shingles int size of that set
+            bands array<bigint> of a kept document: MinHash bands, by which it meets near-duplicates
         """),
     ),
     "annotations": Table(
@@ -274,7 +282,7 @@ TABLES: dict[str, Table] = {
             vector binary little-endian float16, unit length; null with a reason
             dim int numbers in a vector
             unknown_share double share of tokens unknown to the model
-            cut boolean longer than the window
+            cut boolean stands for the beginning of the text alone: longer than the window
             reason string why there is no vector, or why it must not decide alone
         """),
     ),
@@ -283,10 +291,16 @@ TABLES: dict[str, Table] = {
         ("centroid_set_id", "cluster"),
         "Cluster centres that vectors are compared within",
         _columns("""
-            centroid_set_id string hash of model, sample and settings
-            cluster int number
+            centroid_set_id string dedup run that fitted the set
+            cluster int number: the cells first, then the coarse cells
             model string embedding model
-            vector binary little-endian float32
+            vector binary little-endian float32, rounded to half floats
+            parent int number of the coarse cell that it is found by; null for a coarse one
+            scope string what it was fitted on: seed_dedup_id or dedup_id
+            settings string hash of the settings it was fitted by
+            rows bigint rows it was fitted for
+            mean_cosine double of rows to their nearest centroid when it was fitted; drift is how much that has fallen
+            created_at timestamp when it was fitted
         """),
     ),
     "edges": Table(
@@ -294,7 +308,7 @@ TABLES: dict[str, Table] = {
         ("dedup_id", "a_id", "b_id"),
         "Compared pairs at or over the threshold",
         _columns("""
-            dedup_id string hash of inputs and settings
+            dedup_id string dedup run
             a_id string smaller id
             b_id string larger id
             cosine double in float64
@@ -305,12 +319,47 @@ TABLES: dict[str, Table] = {
         ("dedup_id", "item_id"),
         "Removed rows, each with the kept row that stands for it",
         _columns("""
-            dedup_id string hash of inputs and settings
+            dedup_id string dedup run
             item_id string removed
             kept_id string kept
-            cosine double between the two
-            method string semantic
+            cosine double between the two; of a row whose equal was removed: of that one; null in a component, where the two are no pair
+            method string exact or semantic
             threshold double of the run
+        """),
+    ),
+    "dedup_runs": Table(
+        "dedup",
+        ("dedup_id",),
+        "Dedup runs that are finished: what they compared, by what, and what came of it",
+        _columns("""
+            dedup_id string hash of inputs_id and parent_id
+            inputs_id string hash of rows and settings
+            scope string what was compared: seed_dedup_id or dedup_id
+            content string hash of the rows and of what is known of their vectors
+            settings string hash of the settings that decide which pairs are compared
+            rule string hash of the settings that decide what is removed
+            threshold double of the run
+            parent_id string run that it continued, whose rows were not compared with each other again
+            centroid_set_id string centroids it compared within; null where nothing was compared
+            removed bigint rows in duplicates
+            edges bigint rows in edges
+            looked_at bigint rows in compared
+            rows_in bigint rows it was given
+            rows_out bigint rows that stay
+            dropped map<string,bigint> rows dropped, by reason
+            figures map<string,double> what it measured of itself
+            created_at timestamp when it was finished
+        """),
+    ),
+    "compared": Table(
+        "dedup",
+        ("dedup_id", "item_id"),
+        "Rows that a dedup run was the first to look at; those of the runs that it continued stand there",
+        _columns("""
+            dedup_id string run
+            item_id string doc_id or qa_id
+            row_hash bigint hash of all that its comparison hangs on
+            reason string why its vector was not compared
         """),
     ),
     "diversity": Table(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from etl.config import TablesConfig
@@ -29,6 +30,8 @@ class Tables:
         self._where = where
         self._versions: dict[str, int] = {}
         self._known: dict[str, tuple[int, Any]] = {}
+        # Tables that were seen to have all columns of today.
+        self._whole: set[str] = set()
         self.written: Counter[str] = Counter()
         # Absolute: Delta finds no table by a relative path, and a worker's current folder is not the driver's.
         self.root = absolute(where.warehouse or where.files or "").rstrip("/")
@@ -90,13 +93,41 @@ class Tables:
         return self.spark.sql(f"SELECT * FROM {external_address(path)} VERSION AS OF {version}")
 
     def read(self, name: str, version: int | None = None) -> DataFrame:
-        """Reads a table, at a version if given; one that was never written is an empty DataFrame of its schema."""
+        """Reads a table, at a version if given; one that was never written is an empty DataFrame of its schema.
+
+        Columns that an older version of boostqa did not write are null.
+        """
         if not self.exists(name):
             return self.spark.createDataFrame([], TABLES[name].ddl())
         reader = self.spark.read.format("delta")
         if version is not None:
             reader = reader.option("versionAsOf", version)
-        return reader.load(self._path(name)) if self._where.warehouse else reader.table(self.address(name))
+        rows = reader.load(self._path(name)) if self._where.warehouse else reader.table(self.address(name))
+        return rows if version is None and name in self._whole else self._with_all_columns(name, rows)
+
+    def _with_all_columns(self, name: str, rows: DataFrame) -> DataFrame:
+        from pyspark.sql import functions as F
+
+        missing = self._missing(name, rows)
+        if not missing:
+            return rows
+        return rows.withColumns({column: F.lit(None).cast(kind) for column, (kind, _) in missing.items()})
+
+    @staticmethod
+    def _missing(name: str, rows: DataFrame) -> dict[str, tuple[str, str]]:
+        have = set(rows.columns)
+        return {column: said for column, said in TABLES[name].columns.items() if column not in have}
+
+    def _widen(self, name: str) -> None:
+        """Adds the columns that an older version of boostqa did not know to a table, in a commit of its own."""
+        if name in self._whole:
+            return
+        missing = self._missing(name, self.spark.sql(f"SELECT * FROM {self.address(name)} LIMIT 0"))
+        if missing:
+            added = replace(TABLES[name], columns=missing).ddl()
+            self.spark.sql(f"ALTER TABLE {self.address(name)} ADD COLUMNS ({added})")
+            self._versions[name] = self._look_up(self.address(name))
+        self._whole.add(name)
 
     def append(self, name: str, rows: DataFrame, txn: str | None = None) -> int:
         """Appends rows in one commit and returns how many, from the commit's metrics.
@@ -118,6 +149,7 @@ class Tables:
             return 0
         if not self.exists(name):
             return self._create(name, rows)
+        self._widen(name)
         self._conform(name, rows).createOrReplaceTempView("_boostqa_upsert")
         same = " AND ".join(f"t.`{c}` <=> s.`{c}`" for c in TABLES[name].key)
         self.spark.sql(
@@ -137,6 +169,7 @@ class Tables:
                 return self._create(name, rows)
             # The commit that makes a table takes no `txnAppId`.
             self._create(name, self.read(name))
+        self._widen(name)
         writer = self._conform(name, rows).write.format("delta").mode(mode).options(**options)
         if self._where.warehouse:
             writer.save(self._path(name))
@@ -148,6 +181,7 @@ class Tables:
         """Makes the table with its first rows, in one commit."""
         writer = self._conform(name, rows).writeTo(self.address(name)).using("delta")
         writer.tableProperty("comment", TABLES[name].comment).create()
+        self._whole.add(name)
         return self._rows_written(name)
 
     def _conform(self, name: str, rows: DataFrame) -> DataFrame:

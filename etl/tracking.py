@@ -127,7 +127,7 @@ class Tracker:
         with self._mlflow.start_run(run_name=f"{name}-{attempt}", nested=True) as child:
             figures = {"rows_in": outcome.rows_in, "rows_out": outcome.rows_out, "seconds": seconds, **outcome.figures}
             figures |= {f"dropped_{reason}": count for reason, count in outcome.dropped.items()}
-            self._mlflow.log_metrics({key: float(value) for key, value in figures.items()})
+            self._mlflow.log_metrics({_NO_METRIC.sub("_", key): float(value) for key, value in figures.items()})
             self._mlflow.set_tags({f"boostqa.{key}": value for key, value in outcome.ids.items()})
             return str(child.info.run_id)
 

@@ -40,8 +40,11 @@ SAMPLE_COMMANDS = [line for line in COMMANDS if "conf/local.yaml" in line]
 OWN_COMMANDS = [line for line in COMMANDS if "my.yaml" in line or line.startswith("export ")]
 
 
+DATA_SET_COMMANDS = [line for line in COMMANDS if " --out out/" in line]
+
+
 def test_every_command_is_run_by_a_test() -> None:
-    others = [line for line in COMMANDS if line not in SAMPLE_COMMANDS + OWN_COMMANDS]
+    others = [line for line in COMMANDS if line not in SAMPLE_COMMANDS + OWN_COMMANDS + DATA_SET_COMMANDS]
     assert others == ["make demo", "make test", "source .venv/bin/activate"]
     assert not re.findall(r"^```(?:sh|shell|console)?$\n\S", README.replace("```\n\n", "\n\n"), re.MULTILINE)
 
@@ -90,6 +93,17 @@ def test_commands_on_the_samples(
     words = [str(tmp_path / word) if word == "report.html" else word for word in words]
     assert main([*words[1:], "--set", f"tables.warehouse={sample_run.warehouse}"]) == 0
     assert capsys.readouterr().out.strip()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("line", DATA_SET_COMMANDS)
+def test_commands_on_a_data_set(
+    line: str, spark: SparkSession, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [str(tmp_path / word) if word.startswith("out/") else word for word in shlex.split(line)]
+    assert main(words[1:]) == 0
+    assert re.match(r"\d+ rows: \d+ (kept|measured), \d+ not", capsys.readouterr().out)
+    assert list(tmp_path.glob("out/*/rows/part-*.parquet"))
 
 
 @pytest.fixture

@@ -43,8 +43,8 @@ def fit_centroids(sample: Vectors, k: int, seed: int, iterations: int = 20) -> N
     return _spherical_kmeans(unit, k, seed, iterations)
 
 
-def nearest(vectors: Vectors, centroids: NDArray[np.float32], probes: int) -> NDArray[np.int32]:
-    """Finds the `probes` nearest centroids of each vector, nearest first, ties to the lowest index.
+def nearest(vectors: Vectors, centroids: NDArray[np.float32], probes: int, ordered: bool = True) -> NDArray[np.int32]:
+    """Finds the `probes` nearest centroids of each vector, nearest first, ties to the lowest index; which they are, in any order, unless `ordered`.
 
     Shapes (n, d) and (k, d), centroids of unit length; returns shape (n, min(probes, k)). Scores come from a float32
     product; wherever two that matter lie within 1e-4, they are computed again in float64, so the answer for a row does
@@ -59,7 +59,9 @@ def nearest(vectors: Vectors, centroids: NDArray[np.float32], probes: int) -> ND
     out = np.empty((len(vectors), min(probes, k)), dtype=np.int32)
     step = max(1, _SCORES // max(k, centroids.shape[1]))
     for start in range(0, len(vectors), step):
-        out[start : start + step] = _nearest_block(vectors[start : start + step], centroids, min(probes, k), start)
+        block = vectors[start : start + step]
+        unit = unit_rows(block, "vectors", start)
+        out[start : start + step] = nearest_block(block, unit, centroids, min(probes, k), ordered)
     return out
 
 
@@ -97,18 +99,22 @@ def _one_faiss_thread() -> Iterator[None]:
         faiss.omp_set_num_threads(before)
 
 
-def _nearest_block(vectors: Vectors, centroids: NDArray[np.float32], probes: int, start: int) -> NDArray[np.int64]:
-    scores = unit_rows(vectors, "vectors", start) @ centroids.T
-    best, value = _top(scores, min(probes + 1, len(centroids)))
-    close = np.flatnonzero((value[:, :-1] - value[:, 1:] < MARGIN).any(axis=1))
+def nearest_block(
+    vectors: Vectors, unit: NDArray[np.float32], centroids: NDArray[np.float32], probes: int, ordered: bool = True
+) -> NDArray[np.int64]:
+    """Does what `nearest` does for a few rows whose `unit` vectors are there already; `probes` is at most the number of centroids."""
+    scores = unit @ centroids.T
+    best, value = top(scores, min(probes + 1, len(centroids)))
+    gaps = value[:, :-1] - value[:, 1:]
+    close = np.flatnonzero((gaps if ordered else gaps[:, probes - 1 :]).min(axis=1, initial=np.inf) < MARGIN)
     if close.size:
-        rivals = scores[close] >= value[close, probes - 1, None] - MARGIN
-        best[close, :probes] = _exact_order(vectors[close], centroids, rivals, probes)
+        row, centroid = np.nonzero(scores[close] >= value[close, probes - 1, None] - MARGIN)
+        best[close, :probes] = exact_order(vectors[close], centroids, row, centroid, probes)
     return best[:, :probes]
 
 
-def _top(scores: NDArray[np.float32], count: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Finds the `count` highest scores of each row, highest first.
+def top(scores: NDArray[np.float32], count: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Finds the `count` highest scores of each row, highest first: their columns and values, both (n, count).
 
     A few argmax passes are faster than a partial sort of every row.
     """
@@ -123,11 +129,15 @@ def _top(scores: NDArray[np.float32], count: int) -> tuple[NDArray[np.int64], ND
     return best, value
 
 
-def _exact_order(
-    vectors: Vectors, centroids: NDArray[np.float32], rivals: NDArray[np.bool_], probes: int
+def exact_order(
+    vectors: Vectors,
+    centroids: NDArray[np.float32],
+    row: NDArray[np.int64],
+    centroid: NDArray[np.int64],
+    count: int,
 ) -> NDArray[np.int64]:
-    row, centroid = np.nonzero(rivals)
+    """Orders candidates (`row`, `centroid`), at least `count` for each vector, in float64; returns the nearest `count`, shape (n, count)."""
     exact = paired_dots(vectors, centroids, row, centroid)
     order = np.lexsort((centroid, -exact, row))
-    first = np.searchsorted(row, np.arange(len(vectors)))
-    return np.asarray(centroid[order][first[:, None] + np.arange(probes)])
+    first = np.searchsorted(row[order], np.arange(len(vectors)))
+    return np.asarray(centroid[order][first[:, None] + np.arange(count)])

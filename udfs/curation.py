@@ -1,4 +1,4 @@
-"""What curation knows of a document from its own text: rules, quality, personal data and hashes; and how alike two documents are."""
+"""What curation knows of a document from its own text: rules, quality, personal data, and the keys by which it meets its like."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from udfs.minhash import MinHashSettings, band_keys, has_bands, jaccard_pairs, shingles, signatures
+from udfs.minhash import MinHashSettings
+from udfs.near import KEYS_DDL, near_keys
 from udfs.privacy import redact
 from udfs.quality import QualitySettings, first_failure, quality_score, rule_values
 from udfs.text import normal_hash
@@ -17,10 +18,9 @@ from udfs.text import normal_hash
 # A good question with its answer may be short: "What is 7 x 8? 56."
 MIN_PAIR_UNITS = 4
 FEATURES_DDL = (
-    "doc_id string, normal_hash string, reason string, quality double, rules map<string,double>, personal_data array<string>, "
-    "clean_text string, clean_question string, clean_answer string, bands array<bigint>"
+    "doc_id string, document_hash bigint, normal_hash string, reason string, quality double, rules map<string,double>, personal_data array<string>, "
+    f"clean_text string, clean_question string, clean_answer string, {KEYS_DDL}"
 )
-SIMILAR_DDL = "a_id string, b_id string, cosine double"
 _STRINGS = pa.list_(pa.string())
 Values = Mapping[str, NDArray[np.float64]]
 
@@ -35,25 +35,22 @@ class CurationSettings:
 
 
 def features(batch: pa.RecordBatch, settings: CurationSettings) -> pa.RecordBatch:
-    """Computes one row of FEATURES_DDL for each document (columns doc_id, text, question, answer, lang, kind)."""
+    """Computes one row of FEATURES_DDL for each document (columns doc_id, document_hash, text, question, answer, lang, kind)."""
     texts, langs, kinds = (batch.column(name).to_pylist() for name in ("text", "lang", "kind"))
     values = rule_values(texts, langs)
-    signature = signatures([shingles(text, settings.minhash) for text in texts], settings.minhash)
-    bands, banded = band_keys(signature, settings.minhash).tolist(), has_bands(signature)
     rules = [
         [(name, float(column[i])) for name, column in values.items() if not np.isnan(column[i])]
         for i in range(len(texts))
     ]
     known = {
         "doc_id": batch.column("doc_id"),
+        "document_hash": batch.column("document_hash"),
         "normal_hash": pa.array([normal_hash(text) for text in texts], pa.string()),
         "reason": pa.array(_failures(values, langs, kinds, settings.quality), pa.string()),
         "quality": pa.array(quality_score(values, settings.quality), pa.float64()),
         "rules": pa.array(rules, pa.map_(pa.string(), pa.float64())),
         **personal_data(batch, settings.personal_data),
-        "bands": pa.array(
-            [keys if there else [] for keys, there in zip(bands, banded, strict=True)], pa.list_(pa.int64())
-        ),
+        **near_keys(texts, settings.minhash),
     }
     return pa.RecordBatch.from_pydict(known)
 
@@ -75,13 +72,3 @@ def _failures(values: Values, langs: Sequence[str], kinds: Sequence[str], qualit
     passages = first_failure(values, langs, quality)
     pairs = first_failure(values, langs, replace(quality, min_units=MIN_PAIR_UNITS, min_units_unspaced=MIN_PAIR_UNITS))
     return [pair if kind == "qa" else passage for kind, passage, pair in zip(kinds, passages, pairs, strict=True)]
-
-
-def similar(batch: pa.RecordBatch, settings: MinHashSettings) -> pa.RecordBatch:
-    """Returns the pairs (columns a_id, b_id, a_text, b_text) whose true Jaccard is at or over the threshold, with it, as SIMILAR_DDL."""
-    n = batch.num_rows
-    lists = [shingles(text, settings) for side in ("a_text", "b_text") for text in batch.column(side).to_pylist()]
-    similarity = jaccard_pairs(lists, np.arange(n), np.arange(n, 2 * n))
-    columns = [batch.column("a_id"), batch.column("b_id"), pa.array(similarity, pa.float64())]
-    rows = pa.RecordBatch.from_arrays(columns, names=["a_id", "b_id", "cosine"])
-    return rows.filter(pa.array(similarity >= settings.threshold))

@@ -36,6 +36,18 @@ def find_files(uri: str) -> list[FileStat]:
     return sorted(stats, key=lambda stat: stat.uri)
 
 
+def covers(uri: str, address: str) -> bool:
+    """Tells whether `find_files(uri)` looks at this address, or would if a file were there."""
+    filesystem, path = open_fs(uri)
+    other, target = open_fs(address)
+    if type(filesystem) is not type(other):
+        return False
+    forms = [re.escape(path)]
+    if not _is_there(filesystem, path):
+        forms = ["/".join(map(_regex, one.split("/"))) for one in _alternatives(path)]
+    return any(re.fullmatch(rf"{form.rstrip('/')}(?:/.*)?", target, re.DOTALL) for form in forms)
+
+
 def _is_there(filesystem: pafs.FileSystem, path: str) -> bool:
     return bool(filesystem.get_file_info(path).type != pafs.FileType.NotFound)
 

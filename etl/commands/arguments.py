@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
 
-def add_config(parser: argparse.ArgumentParser) -> None:
+def add_config(parser: argparse.ArgumentParser, needed: bool = True) -> None:
     """Adds --conf and --set."""
-    parser.add_argument("--conf", required=True, help="a YAML file; it is laid over the packaged conf/base.yaml")
+    parser.add_argument("--conf", required=needed, help="a YAML file; it is laid over the packaged conf/base.yaml")
     parser.add_argument(
         "--set",
         action="append",

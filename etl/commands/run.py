@@ -6,7 +6,9 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
+from etl.commands import data_set
 from etl.commands.arguments import add_config, config_of
+from etl.errors import UserError
 from etl.pipeline import NAMES, chosen_steps, run_pipeline
 from etl.preflight import check_before
 from etl.screen import Screen
@@ -29,10 +31,14 @@ def add(commands: Commands) -> None:
     parser.set_defaults(run=run)
     for name in NAMES:
         if name != "plan":
-            one = commands.add_parser(name, description=f"Run the step {name} alone.")
-            add_config(one)
+            on_files = name in data_set.STEPS
+            also = f", on a warehouse (--conf), or on a data set: boostqa {name} FILE --out DIR" if on_files else ""
+            one = commands.add_parser(name, description=f"Run the step {name} alone{also}.")
+            add_config(one, needed=not on_files)
             add_retry(one)
-            one.set_defaults(run=run, steps=name, first=None, last=None)
+            if on_files:
+                data_set.add_data_set(one)
+            one.set_defaults(run=run_on_either if on_files else run, steps=name, first=None, last=None)
 
 
 def add_retry(parser: argparse.ArgumentParser) -> None:
@@ -40,6 +46,18 @@ def add_retry(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--retry-failed", action="store_true", help="ask the LLM calls that have failed for good once more"
     )
+
+
+def run_on_either(args: argparse.Namespace) -> int:
+    """Runs a step on the data set that is named, else on the warehouse of --conf."""
+    if args.file:
+        return data_set.run(args)
+    if not args.conf:
+        step = args.command
+        raise UserError(
+            f"boostqa {step} needs --conf FILE, or a data set: boostqa {step} FILE --text-field F --out DIR"
+        )
+    return run(args)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -18,7 +18,11 @@ if TYPE_CHECKING:
 HOW_TO_USE = """\
 Its answers are placeholders, made by rules. Use it from another terminal (Ctrl-C here stops it):
 
-  {key}boostqa run --conf conf/local.yaml --set llm.endpoint=urls --set 'llm.base_urls=[{url}]'
+  {key}boostqa run --conf conf/local.yaml --set tables.warehouse=warehouse-teacher --set llm.endpoint=urls --set 'llm.base_urls=[{url}]'
+
+Its only model is `stand-in`. With a config that names others, add:
+
+  --set 'llm.models={{teacher: stand-in, refiner: stand-in, annotator: stand-in, judge: stand-in}}'
 """
 
 

@@ -137,9 +137,7 @@ def _document_rows(
     count = token_counter(source.tokenizer)
     rows = []
     for record in records:
-        own = record.own_id or text_hash(record.text)
-        key = (source.name, file["relative"], own, str(seen[own]))
-        seen[own] += 1
+        key = record_key(record.own_id or text_hash(record.text), source.name, file["relative"], seen)
         # A question and its answer belong together, however long.
         bound = source.max_passage_tokens if record.kind == "passage" else None
         for offset, text, n_tokens in _passages(record.text, bound, count):
@@ -147,6 +145,13 @@ def _document_rows(
     for row, lang in zip(rows, _languages(rows), strict=True):
         row.update(lang=lang, source=source.name, format=file["format"], license=source.license)
     return rows
+
+
+def record_key(own: str, source: str, relative: str, seen: Counter[str]) -> tuple[str, ...]:
+    """Returns what a record's id is the `stable_id` of. `own` is its own id or its text's hash; equal ones of a file are told apart by counting them in `seen`."""
+    key = (source, relative, own, str(seen[own]))
+    seen[own] += 1
+    return key
 
 
 def _languages(rows: list[dict[str, Any]]) -> list[str]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 from etl.readers.compression import compression_of, decompressed
 from etl.readers.delimited import read_csv, read_tsv
@@ -19,6 +20,8 @@ from etl.readers.warc import read_warc
 from udfs.storage import open_input
 
 Reader = Callable[[ByteStream, ReadOptions], Iterator[Record | BadRecord]]
+# A record whole, None where it could not be parsed, and what became of it.
+Read = tuple[Mapping[str, Any] | None, MappedRecord | BadRecord]
 
 UNKNOWN_FORMAT = "unknown_format"
 
@@ -70,36 +73,43 @@ def read_file(uri: str, format: str, options: ReadOptions) -> Iterator[MappedRec
     Never raises for what is in the file; a file that is gone is one `unreadable`. Errors: StorageError or another OSError where the storage or its
     permissions fail, for that is not the data's fault and a retry may help.
     """
+    for _, entry in read_records(uri, format, options):
+        yield entry
+
+
+def read_records(uri: str, format: str, options: ReadOptions) -> Iterator[Read]:
+    """Gives what `read_file` gives, each beside the whole record that it was made of; None beside one that could not be parsed. Errors as there."""
     if format not in READERS:
-        yield BadRecord(
-            "0", "unknown_format", f"no reader for '{uri}': name the source's `format`; known are {', '.join(READERS)}"
-        )
+        known = ", ".join(READERS)
+        yield _bad("unknown_format", f"no reader for '{uri}': name the source's `format`; known are {known}")
         return
     try:
         stream = open_input(uri)
     except (FileNotFoundError, IsADirectoryError) as error:
-        yield BadRecord("0", "unreadable", f"the file is gone or is a folder: {error}")
+        yield _bad("unreadable", f"the file is gone or is a folder: {error}")
         return
     with stream:
         yield from _mapped(stream, uri, format, options)
 
 
-def _mapped(stream: ByteStream, uri: str, format: str, options: ReadOptions) -> Iterator[MappedRecord | BadRecord]:
+def _bad(reason: str, error: str) -> Read:
+    return None, BadRecord("0", reason, error)
+
+
+def _mapped(stream: ByteStream, uri: str, format: str, options: ReadOptions) -> Iterator[Read]:
     suffix = compression_of(uri)
     if suffix and format == "parquet":
-        yield BadRecord(
-            "0",
-            "unreadable",
-            f"Parquet inside {suffix} cannot be read: decompress the file (Parquet compresses by itself)",
+        yield _bad(
+            "unreadable", f"Parquet inside {suffix} cannot be read: decompress the file (Parquet compresses by itself)"
         )
         return
     for found in READERS[format](decompressed(stream, suffix), options):
         if isinstance(found, BadRecord):
-            yield found
+            yield None, found
             continue
         for record in unnest(found, options.records):
             if isinstance(record, BadRecord):
-                yield record
+                yield None, record
             else:
                 mapped = map_record(record.data, options.fields, record.position, options.max_record_bytes)
-                yield cleaned(mapped, options.markup)
+                yield record.data, cleaned(mapped, options.markup)

@@ -1,4 +1,4 @@
-"""What the report says about trust: dedup against its own audit, the calls and their errors, and what the embedding model can not read."""
+"""What the report says about trust: dedup against its own audit, benchmarks, the calls and their errors, and what the embedding model can not read."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
 
+from etl.benchmarks import contamination
 from etl.config import Config, EmbedConfig
 from etl.items import vectors
-from etl.report.figures import CallError, Calls, Dedup, Pair, Text, Unreadable
+from etl.report.figures import Benchmark, CallError, Calls, Dedup, Pair, Text, Unreadable
 from etl.report.history import Made
 from etl.tables import Tables
 
@@ -44,7 +45,9 @@ def dedups(
         mine = [p for p in pairs if p["dedup_id"] == made[name].id]
         shown = tuple(_pair(p, texts, gone) for p in sorted(mine, key=lambda p: (p["cosine"], p["a_id"], p["b_id"])))
         removed = sum(n for reason, n in made[name].dropped.items() if reason.endswith("_duplicate"))
-        found.append(Dedup(items, config.dedup.threshold, made[name].rows_in, removed, made[name].figures, shown))
+        # The run's own: the report may be asked for under another config. Runs of older versions did not tell it.
+        threshold = made[name].figures.get("threshold", config.dedup.threshold)
+        found.append(Dedup(items, threshold, made[name].rows_in, removed, made[name].figures, shown))
     return tuple(found)
 
 
@@ -105,3 +108,9 @@ def unreadable(tables: Tables, embed: EmbedConfig) -> tuple[Unreadable, ...]:
         if row["reason"] is not None
     ]
     return tuple(sorted(found, key=lambda u: (u.what != "vector", u.items, -u.count, u.reason)))
+
+
+def benchmarks(tables: Tables, config: Config) -> tuple[Benchmark, ...]:
+    """Returns what each benchmark of the config has found among the documents."""
+    counted = contamination(config, tables.read("curation"))
+    return tuple(Benchmark(one.benchmark, one.method, one.rows, one.items) for one in counted)

@@ -141,6 +141,16 @@ class Unreadable:
 
 
 @dataclass(frozen=True)
+class Benchmark:
+    """What one benchmark has found by one method (`ngram`): the rows that are out, and how many of its items they hold."""
+
+    name: str
+    method: str
+    rows: int
+    items: int
+
+
+@dataclass(frozen=True)
 class Question:
     """One row of the browsable sample. `status` is exported, verified (but not in the mixture), duplicate or rejected."""
 
@@ -176,6 +186,7 @@ class Figures:
     call_errors: tuple[CallError, ...] = ()
     steps: tuple[StepRun, ...] = ()
     unreadable: tuple[Unreadable, ...] = ()
+    benchmarks: tuple[Benchmark, ...] = ()
     sample: tuple[Question, ...] = ()
     names: dict[str, str] = field(default_factory=dict)
 

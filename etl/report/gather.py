@@ -42,6 +42,7 @@ def gather(tables: Tables, config: Config) -> Figures:
         call_errors=checks.call_errors(tables) if any(c.failed for c in calls) else (),
         steps=run.steps,
         unreadable=checks.unreadable(tables, config.embed),
+        benchmarks=checks.benchmarks(tables, config),
         sample=tuple(replace(q, seed=texts[q.seed_id].text) if q.seed_id in texts else q for q in sample),
         names={d.id: d.name_en for d in taxonomy.disciplines},
     )

@@ -12,9 +12,11 @@ from pyspark.sql import functions as F
 
 from etl.annotators import disciplines_of, llm_asking, llm_name, zero_shot_name
 from etl.asking import ask, read_rows
+from etl.embedder import embed_settings, in_task
 from etl.items import ITEM, question_items, seed_items, unique_seeds, vectors
 from etl.step import Job, Outcome, Step, count_reasons, the_labels, the_recipes
-from udfs.embedding import EmbedSettings, embed_texts, from_binary, load_model, to_binary
+from udfs.embedding import embed_texts, from_binary, to_binary
+from udfs.embedding_model import EmbedSettings, load_model, model_id
 from udfs.tasks import Parsed
 from udfs.taxonomy import prototypes
 from udfs.zero_shot import LEVELS, Labels, Prototypes, label
@@ -61,13 +63,13 @@ def _pending(job: Job, every: DataFrame, annotator: str) -> DataFrame:
 
 
 def _zero_shot(job: Job, every: DataFrame) -> int:
-    model = job.config.embed.model
+    model = model_id(embed_settings(job.config.embed))
     texts = prototypes(job.taxonomy)
     pending = _pending(job, every, zero_shot_name(job.config, job.taxonomy))
     todo = pending.join(vectors(job.tables, job.config.embed), ["item_id", "role", "text_hash"])
     if todo.isEmpty():
         return 0
-    made = _embedded_prototypes(job.spark, _settings(job), tuple(texts))
+    made = _embedded_prototypes(job.spark, embed_settings(job.config.embed), tuple(texts))
     disciplines = disciplines_of(job.taxonomy)
     minimum = job.config.annotate.min_score
 
@@ -78,10 +80,6 @@ def _zero_shot(job: Job, every: DataFrame) -> int:
     columns = todo.select("item_id", "text_hash", "annotator", "item_kind", "vector", "reason")
     rows = columns.mapInArrow(labels, LABELS_DDL)
     return job.tables.append("annotations", rows.withColumn("model", F.lit(model)))
-
-
-def _settings(job: Job) -> EmbedSettings:
-    return EmbedSettings(model=job.config.embed.model, device=job.config.embed.device, threads=1)
 
 
 @lru_cache(maxsize=1)
@@ -95,7 +93,7 @@ def _embedded_prototypes(
 
     def embed(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
-            made = embed_texts(load_model(settings), batch.column("text").to_pylist())
+            made = embed_texts(load_model(in_task(settings)), batch.column("text").to_pylist())
             vectors = pa.array(to_binary(made.vectors), pa.binary())
             yield pa.RecordBatch.from_arrays([batch.column("n"), vectors], names=["n", "vector"])
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from etl.data_card import data_card
 from etl.items import needed_id
+from etl.part_files import ENCODERS
 from etl.step import Job, Outcome, Step
 from etl.templates import render_text
 from udfs.storage import absolute, exists, write_over
@@ -51,7 +50,8 @@ def run(job: Job) -> Outcome:
     folder = absolute(job.config.export.path or f"{job.tables.root}/export")
     target = f"{folder.rstrip('/')}/{mix_id[:12]}"
     files = job.tables.scratch("export_files", _write(job, rows, n, target)).collect()
-    listed = [row.asDict() for row in sorted(files, key=lambda f: f["path"])]
+    # By their names: the folder may be moved, and is published as it is.
+    listed = [row.asDict() | {"path": row["path"].rpartition("/")[2]} for row in sorted(files, key=lambda f: f["path"])]
     manifest = {"mix_id": mix_id, "rows": n, "files": listed, "template": job.config.export.template}
     write_over(f"{target}/manifest.json", json.dumps(manifest, indent=2).encode())
     write_over(f"{target}/README.md", data_card(job, mix_id, rows).encode())
@@ -108,10 +108,9 @@ def written(table: pa.Table, target: str, template: str, formats: tuple[str, ...
     number = table.column("_file")[0].as_py()
     texts = render_text(template, table.column("question").to_pylist(), table.column("answer").to_pylist())
     full = table.append_column("text", pa.array(texts, pa.string())).select(list(COLUMNS))
-    encoders = {"jsonl.zst": _jsonl_zst, "parquet": _parquet}
     out = []
     for name in formats:
-        data = encoders[name](full)
+        data = ENCODERS[name](full)
         path = f"{target}/part-{number:05d}.{name}"
         write_over(path, data)
         out.append(
@@ -124,19 +123,6 @@ def written(table: pa.Table, target: str, template: str, formats: tuple[str, ...
             }
         )
     return pa.Table.from_pylist(out)
-
-
-def _jsonl_zst(table: pa.Table) -> bytes:
-    import zstandard
-
-    lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in table.to_pylist())
-    return zstandard.ZstdCompressor(level=9).compress("".join(lines).encode())
-
-
-def _parquet(table: pa.Table) -> bytes:
-    buffer = io.BytesIO()
-    pq.write_table(table, buffer, compression="zstd")
-    return buffer.getvalue()
 
 
 def still_there(outcome: Outcome) -> bool:

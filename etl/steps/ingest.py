@@ -60,8 +60,7 @@ def _read(job: Job, pending: DataFrame, n_files: int) -> DataFrame:
     files = [s for s in job.config.sources if s.format != "delta"]
     sources = {s.name: source_settings(job.config, s) for s in files}
     chosen = pending.where(F.col("source").isin(list(sources)))
-    spread = chosen.repartitionByRange(_partitions(job, pending, n_files), "uri")
-    rows = spread.mapInArrow(lambda batches: rows_of_files(batches, sources), ROW_DDL)
+    rows = spread(job, chosen, n_files).mapInArrow(lambda batches: rows_of_files(batches, sources), ROW_DDL)
     changed = {
         row["source"]
         for row in pending.where(~F.col("source").isin(list(sources))).select("source").distinct().collect()
@@ -70,8 +69,13 @@ def _read(job: Job, pending: DataFrame, n_files: int) -> DataFrame:
     return reduce(lambda a, b: a.unionByName(b), tables, rows)
 
 
-def _partitions(job: Job, pending: DataFrame, n_files: int) -> int:
-    size = pending.agg(F.sum("size")).first()
+def spread(job: Job, files: DataFrame, n_files: int) -> DataFrame:
+    """Deals `n_files` files (uri, size) out to tasks by their bytes and addresses."""
+    return files.repartitionByRange(_partitions(job, files, n_files), "uri")
+
+
+def _partitions(job: Job, files: DataFrame, n_files: int) -> int:
+    size = files.agg(F.sum("size")).first()
     by_bytes = int(size[0] or 0) // BYTES_PER_TASK if size else 0
     usual = job.spark.conf.get("spark.sql.shuffle.partitions") or ""
     # Databricks has `auto` here.

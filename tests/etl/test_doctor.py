@@ -36,8 +36,12 @@ def test_each_broken_promise_is_one_line_with_what_to_do(scratch_tables: Callabl
     put(
         tables,
         "duplicates",
-        [{"dedup_id": "x", "item_id": "d1", "kept_id": "d2"}, {"dedup_id": "x", "item_id": "d2", "kept_id": "d8"}],
+        [
+            {"dedup_id": "x", "item_id": "d1", "kept_id": "d2", "cosine": 0.89, "threshold": 0.9},
+            {"dedup_id": "x", "item_id": "d2", "kept_id": "d8", "cosine": 0.9, "threshold": 0.9},
+        ],
     )
+    put(tables, "edges", [{"dedup_id": "x", "a_id": a, "b_id": "d9", "cosine": 0.95} for a in ("d1", "d7")])
     now = datetime.now(timezone.utc)
     lost = {
         "run_id": "r",
@@ -62,9 +66,11 @@ def test_each_broken_promise_is_one_line_with_what_to_do(scratch_tables: Callabl
         "curation: the kept document was itself dropped: 1 rows, such as gone. Run `curate` again.",
         "duplicates: the kept row was itself removed: 1 rows, such as d1.",
         "duplicates: the kept row does not exist: 1 rows, such as d2.",
+        "duplicates: their cosine is under the threshold: 1 rows, such as d1.",
+        "edges: both rows of a pair at or over the threshold were kept: 1 rows, such as d7.",
         "documents: its version is 0, but `steps` has recorded version 99.",
         "1 segments of paid answers are not in llm_calls yet",
         "batches: their requests are sent and not in llm_calls yet: 1 rows, such as ",
     ):
         assert any(words in problem for problem in problems), (words, problems)
-    assert len(problems) == 10
+    assert len(problems) == 12

@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from etl.clusters import edges_within_clusters
-from etl.steps.curate import candidates
-from tests.etl.tiny import job_for, make_config
+from etl.clusters import edges_within_cells
+from etl.near_pairs import Bounds, pairs_of, placed
+from udfs.cell_fit import fit_cells
 from udfs.embedding import to_binary
+from udfs.packing import Packing
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from pyspark.sql import DataFrame, SparkSession
 
     from tests.conftest import SampleRun
@@ -33,22 +32,23 @@ def plan_of(rows: DataFrame, capsys: pytest.CaptureFixture[str]) -> str:
 
 
 def test_near_duplicates_are_looked_for_within_bands(spark: SparkSession, capsys: pytest.CaptureFixture[str]) -> None:
-    rows = [("a", [1, 2]), ("b", [2, 3]), ("c", [4]), ("d", [])]
-    pairs = candidates(spark.createDataFrame(rows, "doc_id string, bands array<bigint>"))
-    assert [tuple(row) for row in pairs.collect()] == [("a", "b")]
+    rows = [("a", 1.0, 9, False, band) for band in (1, 2)] + [("b", 2.0, 9, False, band) for band in (2, 3)]
+    frame = spark.createDataFrame(rows, "item_id string, priority double, n_shingles int, old boolean, band bigint")
+    pairs = pairs_of(placed(frame), Bounds(16, 4), 0.7)
+    assert [(row["a_id"], row["b_id"]) for row in pairs.collect()] == [("a", "b")]
     plan = plan_of(pairs, capsys)
     assert "band" in plan
     assert not any(node in plan for node in ("CartesianProduct", "BroadcastNestedLoopJoin", "BatchEvalPython"))
 
 
-def test_vectors_are_compared_within_clusters(
-    spark: SparkSession, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_vectors_are_compared_within_cells(spark: SparkSession, capsys: pytest.CaptureFixture[str]) -> None:
     vectors = np.eye(8, dtype=np.float32)[[0, 0, 1, 2]]
-    rows = [(f"i{i}", "text", bytearray(binary), 8) for i, binary in enumerate(to_binary(vectors))]
-    frame = spark.createDataFrame(rows, "item_id string, side string, vector binary, dim int")
-    edges = edges_within_clusters(job_for(spark, make_config(tmp_path / "w")), frame, 4, "centroids")
+    rows = [(f"i{i}", "text", False, bytearray(binary)) for i, binary in enumerate(to_binary(vectors))]
+    frame = spark.createDataFrame(rows, "item_id string, side string, old boolean, vector binary")
+    edges = edges_within_cells(frame, 4, Packing(fit_cells(vectors, 4, 1000, 0.9, seed=0), 2, 0.9))
     assert [(row["a_id"], row["b_id"]) for row in edges.collect()] == [("i0", "i1")]
     plan = plan_of(edges, capsys)
-    assert "FlatMapGroupsInPandas" in plan
+    assert "FlatMapGroupsInArrow" in plan
+    # One shuffle: the groups are made of what it brought together.
+    assert plan.count("Exchange hashpartitioning") <= 1 or "REPARTITION_BY_NUM" in plan
     assert not any(node in plan for node in ("CartesianProduct", "BroadcastNestedLoopJoin", "BatchEvalPython"))

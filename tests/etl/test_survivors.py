@@ -82,3 +82,9 @@ def test_the_best_row_stays_and_its_nearest_keeper_is_named(scratch_tables: Call
 
 def test_no_edges_remove_nothing(scratch_tables: Callable[[], Tables], spark: SparkSession) -> None:
     assert by_joins(scratch_tables(), [], {"a": 0.0}, 0) == {}
+
+
+@pytest.mark.parametrize("bound", [0, 100])
+def test_an_edge_with_a_row_that_is_out_removes_nothing(scratch_tables: Callable[[], Tables], bound: int) -> None:
+    edges = [("a", "gone", 0.99), ("gone", "b", 0.98), ("b", "c", 0.97)]
+    assert by_joins(scratch_tables(), edges, {"a": 0.0, "b": 1.0, "c": 2.0}, bound) == {"c": ("b", 0.97)}

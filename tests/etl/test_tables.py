@@ -70,3 +70,21 @@ def test_a_column_that_the_table_does_not_have_is_refused(scratch_tables: Make) 
     with pytest.raises(InvariantError, match="table curation has no column surprise"):
         tables.append("curation", tables.spark.createDataFrame([("x",)], "surprise string"))
     assert not tables.exists("curation")
+
+
+def test_a_table_of_an_older_version_is_read_and_gets_the_columns_that_came_since(scratch_tables: Make) -> None:
+    older = scratch_tables()
+    few = older.spark.createDataFrame([("set-1", 0)], "centroid_set_id string, cluster int")
+    few.write.format("delta").save(f"{older.root}/centroids")
+    tables = scratch_tables()
+    assert tables.read("centroids").columns[:2] == ["centroid_set_id", "cluster"]
+    assert set(tables.read("centroids").columns) == set(TABLES["centroids"].columns)
+    assert tables.read("centroids").where("scope = 'mine'").isEmpty()
+    more = [("set-2", 0, "mine")]
+    new = tables.spark.createDataFrame(more, "centroid_set_id string, cluster int, scope string")
+    assert tables.append("centroids", new) == 1
+    assert tables.upsert("centroids", new) == 1
+    assert get(tables, "centroids", "centroid_set_id", "cluster") == [("set-1", 0), ("set-2", 0)]
+    assert [row["scope"] for row in tables.read("centroids").orderBy("centroid_set_id").collect()] == [None, "mine"]
+    said = tables.spark.sql(f"DESCRIBE TABLE {tables.address('centroids')}").collect()
+    assert ("scope", TABLES["centroids"].columns["scope"][1]) in [(row["col_name"], row["comment"]) for row in said]

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from udfs.curation import FEATURES_DDL, SIMILAR_DDL, CurationSettings, features, personal_data, similar
-from udfs.minhash import MinHashSettings, jaccard, shingles
+from udfs.curation import FEATURES_DDL, CurationSettings, features, personal_data
+from udfs.minhash import MinHashSettings
 from udfs.quality import QualitySettings
 
 SETTINGS = CurationSettings(QualitySettings(), MinHashSettings(), "redact")
@@ -24,11 +24,20 @@ MAIL = "Write to lin@example.org."
 
 
 def row(text: str, kind: str = "passage", lang: str = "en", **more: Any) -> dict[str, Any]:
-    return {"doc_id": text[:9], "text": text, "question": None, "answer": None, "lang": lang, "kind": kind, **more}
+    return {
+        "doc_id": text[:9],
+        "document_hash": 7,
+        "text": text,
+        "question": None,
+        "answer": None,
+        "lang": lang,
+        "kind": kind,
+        **more,
+    }
 
 
 ROWS = [row(RIVER), row(PAIR, "qa"), row(PAIR), row(CHINESE, lang="zh"), row(" \n "), row(MAIL, lang="und")]
-COLUMNS = pa.schema([(name, pa.string()) for name in ROWS[0]])
+COLUMNS = pa.schema([(name, pa.int64() if name == "document_hash" else pa.string()) for name in ROWS[0]])
 
 
 def batch(rows: list[dict[str, Any]]) -> pa.RecordBatch:
@@ -92,17 +101,3 @@ def test_personal_data_of_all_fields_is_told_and_only_touched_fields_are_cleaned
     assert (made[0]["clean_text"], made[0]["clean_question"]) == (None, clean)
     assert made[0]["clean_answer"] == ("Call <phone>." if clean else None)
     assert made[1] == {"personal_data": [], "clean_text": None, "clean_question": None, "clean_answer": None}
-
-
-def test_only_pairs_at_or_over_the_true_jaccard_stay() -> None:
-    near = RIVER.replace("broad", "wide")
-    truth = jaccard(shingles(RIVER), shingles(near))
-    assert 0.7 < truth < 1
-    texts = [(RIVER, near), (RIVER, CHINESE), (RIVER, RIVER), ("", "")]
-    rows = [{"a_id": f"a{i}", "b_id": f"b{i}", "a_text": a, "b_text": b} for i, (a, b) in enumerate(texts)]
-    pairs = pa.RecordBatch.from_pylist(rows)
-    made = similar(pairs, MinHashSettings(threshold=truth))
-    assert made.schema.names == names(SIMILAR_DDL)
-    assert [tuple(one.values()) for one in made.to_pylist()] == [("a0", "b0", truth), ("a2", "b2", 1.0)]
-    assert similar(pairs, MinHashSettings(threshold=1.0)).column("a_id").to_pylist() == ["a2"]
-    assert similar(pairs.slice(0, 0), MinHashSettings()).num_rows == 0

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from udfs.embedding import EmbedSettings, embed_texts, from_binary, load_model, to_binary
+from udfs.embedding import embed_texts, from_binary, to_binary
+from udfs.embedding_model import EmbeddingModel, EmbedSettings, Piece, load_model
 
 TEXTS = [
     "Supply and demand set the price of a good.",
@@ -38,7 +39,7 @@ def model():
 
 @pytest.fixture(scope="module")
 def made(model):
-    return embed_texts(model, TEXTS, batch_size=3)
+    return embed_texts(model, TEXTS)
 
 
 def test_vectors_are_unit_halves_and_near_for_like_meaning(made) -> None:
@@ -66,7 +67,7 @@ def test_unknown_tokens_and_cut_texts_are_told(made) -> None:
 
 
 def test_a_text_with_too_many_unknown_tokens_costs_no_encoding(model, made) -> None:
-    some = embed_texts(model, TEXTS, batch_size=3, max_unknown_share=float(made.unknown_share[6]) - 1e-9)
+    some = embed_texts(model, TEXTS, max_unknown_share=float(made.unknown_share[6]) - 1e-9)
     assert np.flatnonzero(some.unread).tolist() == [6]
     assert not some.vectors[6].any()
     assert some.error == made.error
@@ -75,7 +76,8 @@ def test_a_text_with_too_many_unknown_tokens_costs_no_encoding(model, made) -> N
 
 
 def test_batches_and_order_change_a_vector_by_rounding_only(model, made) -> None:
-    again = embed_texts(model, TEXTS[::-1], batch_size=64)
+    small = EmbeddingModel(model.loaded, EmbedSettings(batch_tokens=300))
+    again = embed_texts(small, TEXTS[::-1])
     assert np.abs(again.vectors[::-1].astype(np.float32) - made.vectors.astype(np.float32)).max() < 1e-3
     assert np.array_equal(again.n_tokens[::-1], made.n_tokens)
     assert again.error[::-1] == made.error
@@ -94,69 +96,84 @@ def test_the_whole_window_is_read(model) -> None:
     assert np.array_equal(made.vectors[2], made.vectors[3])
 
 
-def test_a_static_model_embeds_too(model) -> None:
-    from sentence_transformers import SentenceTransformer
-    from sentence_transformers.models import StaticEmbedding
-    from tokenizers import Tokenizer
-    from tokenizers.models import WordLevel
-    from tokenizers.pre_tokenizers import Whitespace
+def test_texts_of_the_same_tokens_have_one_vector_and_are_embedded_once(model) -> None:
+    """The bundled model knows no capitals."""
+    counted = Counted(model)
+    made = embed_texts(
+        counted, ["Supply and demand.", "  supply AND demand.", "Supply and demand", "Supply and demand."]
+    )
+    assert [np.array_equal(row, made.vectors[0]) for row in made.vectors] == [True, True, False, True]
+    assert counted.embedded == 2
 
-    words = Tokenizer(WordLevel({"[UNK]": 0, "good": 1, "price": 2}, unk_token="[UNK]"))
-    words.pre_tokenizer = Whitespace()
-    weights = np.array([[1, 0], [0, 1], [1, 1]], dtype=np.float32)
-    static = SentenceTransformer(modules=[StaticEmbedding(words, embedding_weights=weights)], device="cpu")
-    made = embed_texts(static, ["good", "good odd price odd", ""])
-    assert made.vectors[0].tolist() == [0, 1]
-    assert made.unknown_share.tolist() == [0, 0.5, 0]
-    assert made.n_tokens.tolist() == [1, 4, 0]
-    assert not made.cut.any()
+
+class Counted:
+    """A model that counts what it is given."""
+
+    def __init__(self, model: EmbeddingModel) -> None:
+        self._model, self.embedded = model, 0
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._model, name)
+
+    def vectors(self, pieces: list[Piece]) -> np.ndarray:
+        self.embedded += len(pieces)
+        return self._model.vectors(pieces)
+
+
+def test_every_text_is_told_once_it_is_done(model) -> None:
+    told: list[int] = []
+    long = EmbeddingModel(model.loaded, EmbedSettings(windows="mean", batch_tokens=300))
+    embed_texts(long, [*TEXTS, TEXTS[0]], 0.1, told.append)
+    assert sum(told) == len(TEXTS) + 1
+    assert len(told) > 3
+
+
+def test_a_text_of_which_the_model_reads_nothing_has_a_reason(model) -> None:
+    """Else all such texts would have the vector of nothing, and be each other's duplicates."""
+    made = embed_texts(model, ["\u200b\u200b", "fine"])
+    assert made.error == ["the model reads nothing of the text", None]
+    assert not made.vectors[0].any()
+
+
+def test_windows_are_averaged_by_their_tokens(model) -> None:
+    """A text of two windows: equal halves, so the mean of two vectors."""
+    whole = EmbeddingModel(model.loaded, EmbedSettings(windows="mean"))
+    first, second = "apple " * 200, "engine " * 200
+    made = embed_texts(whole, [first + second, "apple " * 200, "engine " * 200])
+    parts = made.vectors[1:].astype(np.float64).sum(axis=0)
+    assert made.vectors[0] == pytest.approx(parts / np.linalg.norm(parts), abs=2e-3)
+    assert not made.cut.any(), "nothing of the text is missing in its vector"
+    assert made.n_tokens.tolist() == [400, 200, 200]
+
+
+def test_the_end_of_a_long_text_counts_in_the_mean_alone(model) -> None:
+    whole = EmbeddingModel(model.loaded, EmbedSettings(windows="mean"))
+    texts = ["word " * 300 + "apple", "word " * 300 + "engine"]
+    assert np.array_equal(*embed_texts(model, texts).vectors)
+    assert not np.array_equal(*embed_texts(whole, texts).vectors)
+    short = ["Supply and demand set the price.", "word " * 254]
+    assert np.array_equal(embed_texts(whole, short).vectors, embed_texts(model, short).vectors)
 
 
 class Broken:
     """A model of which some vectors are no numbers."""
 
-    def __init__(self, model) -> None:
-        self.tokenizer, self.max_seq_length = model.tokenizer, model.max_seq_length
+    averages, precision, dim, window = False, "float16", 2, 254.0
 
-    def get_embedding_dimension(self) -> int:
-        return 2
+    def __init__(self, model: EmbeddingModel) -> None:
+        self.tokens, self.unknown, self.spans, self.batches = model.tokens, model.unknown, model.spans, model.batches
 
-    def encode(self, texts: list[str], **_: object) -> np.ndarray:
-        known = {"nan": [np.nan, 1], "zero": [0, 0], "huge": [3e38, 0], "fine": [3, 4]}
-        return np.array([known[text] for text in texts])
+    def vectors(self, pieces: list[Piece]) -> np.ndarray:
+        known = {"nan": [np.nan, 1], "zero": [0, 0], "huge": [3e38, 3e38], "endless": [np.inf, 0], "fine": [3, 4]}
+        return np.array([known[piece.text] for piece in pieces], dtype=np.float32)
 
 
 def test_vectors_without_direction_become_reasons(model) -> None:
-    made = embed_texts(Broken(model), ["nan", "zero", "huge", "fine"])
-    assert [error is None for error in made.error] == [False, False, True, True]
-    assert made.vectors.tolist() == [[0, 0], [0, 0], [1, 0], [np.float16(0.6), np.float16(0.8)]]
-
-
-def test_a_model_is_loaded_once_per_settings(model) -> None:
-    assert load_model(EmbedSettings(device="cpu", batch_size=7)) is model
-    short = load_model(EmbedSettings(device="cpu", max_window=16))
-    assert short is not model
-    assert (short.max_seq_length, model.max_seq_length) == (16, 256)
-    assert embed_texts(short, ["word " * 14, "word " * 15]).cut.tolist() == [False, True]
-    assert load_model(EmbedSettings(device="cpu", max_window=9999)).max_seq_length == 256
-
-
-def test_threads_are_set(model) -> None:
-    import torch
-
-    before = torch.get_num_threads()
-    try:
-        load_model(EmbedSettings(device="cpu", threads=1))
-        assert torch.get_num_threads() == 1
-    finally:
-        torch.set_num_threads(before)
-
-
-def test_settings_that_cannot_work_are_refused() -> None:
-    with pytest.raises(ValueError, match="batch_size"):
-        EmbedSettings(batch_size=0)
-    with pytest.raises(ValueError, match="'bundled:other' is not bundled"):
-        load_model(EmbedSettings(model="bundled:other"))
+    made = embed_texts(Broken(model), ["nan", "zero", "huge", "endless", "fine"])
+    assert [error is None for error in made.error] == [False, False, True, False, True]
+    assert made.error[0] == "the model's vector is zero or not finite, in float16"
+    half = np.float16(0.5**0.5)
+    assert made.vectors.tolist() == [[0, 0], [0, 0], [half, half], [0, 0], [np.float16(0.6), np.float16(0.8)]]
 
 
 @settings(deadline=None)

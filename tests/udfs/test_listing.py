@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from udfs.listing import find_files
+from udfs.listing import covers, find_files
 
 FILES = (
     "a/1.txt",
@@ -63,3 +63,23 @@ def test_a_path_or_glob_gives_the_files_it_names(folder, pattern, names):
 
 def test_a_file_uri_is_decoded_and_addresses_come_back_plain(folder):
     assert [s.uri for s in find_files((folder / "50% of #1").as_uri())] == [f"{folder}/50% of #1/中?.txt"]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "address", "yes"),
+    [
+        ("a", "a/out", True),
+        ("a", "a", True),
+        ("a", "ab/out", False),
+        ("a/1.txt", "a/out", False),
+        ("{a,c}/*", "c/out", True),
+        ("*", "out", True),
+        ("*/*.txt", "out/rows", False),
+        ("*/*.txt", "out/rows.txt/more", True),
+        ("d[1]", "d[1]/out", True),
+        ("nowhere", "nowhere/out", True),
+    ],
+)
+def test_a_place_that_a_path_or_glob_covers(folder, pattern, address, yes):
+    assert covers(f"{folder}/{pattern}", f"{folder}/{address}") is yes
+    assert not covers("s3://bucket/a", f"{folder}/a")

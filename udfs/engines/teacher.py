@@ -171,7 +171,11 @@ class TeacherServer:
         except (ValueError, KeyError, TypeError) as error:
             return refuse(400, f"not a chat request: {error!r}", "invalid_request")
         if model != MODEL:
-            return refuse(404, f"The model `{model}` does not exist.", "model_not_found")
+            return refuse(
+                404,
+                f"The model `{model}` does not exist. This is the stand-in: its only model is `{MODEL}`.",
+                "model_not_found",
+            )
         if self.faults.max_context and tokens > self.faults.max_context:
             words = (
                 f"This model's maximum context length is {self.faults.max_context} tokens, the messages have {tokens}."

@@ -43,6 +43,7 @@ def test_a_good_setup_is_ok_on_every_line(
     assert teacher.stats()["requests"] == before
 
 
+@pytest.mark.long
 def test_every_problem_is_a_line_of_its_own(
     spark: SparkSession, teacher: Teacher, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -51,6 +51,7 @@ def test_after_a_run_there_is_nothing_to_ask(sample_run: SampleRun, capsys: pyte
     assert lines["refine"] == ["refine", "nothing:", "unchanged"]
 
 
+@pytest.mark.long
 def test_another_refiner_pays_the_refiner_again_and_nothing_is_written(
     sample_run: SampleRun, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -22,6 +22,7 @@ def test_it_lists_rows_version_and_sql_name_of_every_table(
         assert f" {len(sample_run.rows(name)):,} " in lines[name]
 
 
+@pytest.mark.long
 def test_the_report_is_written_where_it_is_wanted(
     sample_run: SampleRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

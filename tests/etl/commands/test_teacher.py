@@ -40,10 +40,9 @@ def test_it_serves_says_how_to_use_it_and_ends_with_ctrl_c(
         if "listens at" in line:
             break
     url = told[-1].partition("listens at ")[2].split(";")[0]
-    command = (
-        f"OPENAI_API_KEY=right boostqa run --conf conf/local.yaml --set llm.endpoint=urls --set 'llm.base_urls=[{url}]'"
-    )
-    assert command in "".join(told)
+    command = "OPENAI_API_KEY=right boostqa run --conf conf/local.yaml --set tables.warehouse=warehouse-teacher "
+    assert command + f"--set llm.endpoint=urls --set 'llm.base_urls=[{url}]'" in "".join(told)
+    assert "--set 'llm.models={teacher: stand-in, refiner: stand-in, " in "".join(told)
     monkeypatch.setenv("OPENAI_API_KEY", "right")
     assert probe_endpoint(EngineSpec(base_urls=(url,)), "stand-in") is None
     monkeypatch.setenv("OPENAI_API_KEY", "wrong")

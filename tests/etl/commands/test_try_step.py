@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from udfs.engines.teacher_process import Teacher
 
 
+@pytest.mark.long
 def test_a_few_requests_are_asked_and_kept(
     spark: SparkSession, sample_run: SampleRun, teacher: Teacher, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from etl.report.figures import (
+    Benchmark,
     CallError,
     Calls,
     CellMap,
@@ -73,13 +74,15 @@ def figures(**changes: Any) -> Figures:
             Measured("qa", "cell=law/4", 3, {"vendi_q1": (2.5, None, None)}),
         ),
         dedups=(
-            Dedup("questions", 0.9, 40, 4, {"audit_recall": 0.975, "audit_pairs": 40.0, "orphans": 0.0},
+            Dedup("questions", 0.9, 40, 4, {"audit_recall": 0.975, "audit_recall_low": 0.871, "audit_recall_high": 0.996, "audit_pairs": 40.0,
+                   "audit_rows": 200.0, "orphans": 0.0, "kept_pairs": 0.0},
                   (Pair(text, Text("doc-3", "另一段。", "zh"), 0.91, frozenset({"doc-3"})),)),
         ),
         calls=(CALLS,),
         call_errors=(CallError("refine", "HTTP 500", 1),),
         steps=(StepRun("curate", 1, "done", 90, 80, {"too_short_v1": 10}, 2.5, None),),
         unreadable=(Unreadable("vector", "passages", "unknown_tokens", 20, 80),),
+        benchmarks=(Benchmark("some exam", "ngram", 17, 6),),
         sample=tuple(question(i) for i in range(50)),
         names={"science": "Science", "law": "Law"},
     )  # fmt: skip

@@ -159,7 +159,7 @@ def fill_records(tables: Tables) -> None:
     }
     put(tables, "steps", [
         step(0, "plan", "run-1", ids={"plan_id": "old plan"}),
-        step(1, "dedup", rows_in=3, dropped=twin, figures=audit, ids={"seed_dedup_id": "seed-dedup"}),
+        step(1, "dedup", rows_in=3, dropped=twin, figures=audit | {"threshold": 0.85}, ids={"seed_dedup_id": "seed-dedup"}),
         step(2, "plan", ids={"plan_id": "plan"}),
         step(3, "dedup", attempt=2, rows_in=3, dropped=twin, figures=audit, ids={"dedup_id": "dedup"}),
         step(4, "measure", fingerprint="now"),
@@ -220,6 +220,8 @@ def test_cells_are_of_the_last_plan_and_dedup(figures: Figures) -> None:
 def test_dedup_tells_its_recall_and_which_of_a_pair_went(figures: Figures) -> None:
     seeds, questions = figures.dedups
     assert (seeds.items, seeds.rows, seeds.removed, seeds.figures["audit_recall"]) == ("seeds", 3, 1, 0.5)
+    # That of the run, and for a run that did not tell it, that of the config.
+    assert (seeds.threshold, questions.threshold) == (0.85, 0.9)
     pair = questions.pairs[0]
     assert (pair.a.text, pair.b.text, pair.cosine, pair.removed) == ("q1?", "q2?", 0.95, frozenset({"q2"}))
     assert len(questions.pairs) == 1

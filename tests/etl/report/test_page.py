@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from etl.report.figures import CellMap, Figures, Reason, Stage, Text
+from etl.report.figures import Benchmark, CellMap, Figures, Reason, Stage, Text
 from etl.report.page import compact, duration, money, render, sample_json, words
 from tests.etl.report.example import CALLS, FACTS, figures, question
 
@@ -58,6 +58,7 @@ def hostile_figures() -> Figures:
         funnel=(Stage("seeds", "passages", 1, {HOSTILE: 1}),),
         maps=(CellMap("questions", {(HOSTILE, 1): 1.0}),),
         calls=(replace(CALLS, model=HOSTILE),),
+        benchmarks=(Benchmark(HOSTILE, HOSTILE, 1, 1),),
         sample=(bad,),
     )
 
@@ -149,7 +150,7 @@ def test_a_screen_reader_finds_its_way() -> None:
     links = [str(a["href"])[1:] for t, a in page.tags if t == "a" and not str(a["href"]).startswith("#sample&")]
     assert {"header", "nav", "main", "footer"} <= {tag for tag, _ in page.tags}
     assert set(named) | set(links) <= ids
-    assert len(named) == 10
+    assert len(named) == 11
     assert {a["for"] for t, a in page.tags if t == "label"} == {a["id"] for t, a in page.tags if t == "select"}
     assert all("scope" in a for t, a in page.tags if t == "th")
 
@@ -187,3 +188,8 @@ def test_figures_are_written_for_people() -> None:
     assert [duration(s) for s in (1.26, 61, 7260)] == ["1.3 s", "1 min 1 s", "2 h 1 min"]
     assert [money(amount) for amount in (0, 0.0123, 1234.5)] == ["0.00", "0.0123", "1,234.50"]
     assert words("near_duplicate_v1") == "near duplicate"
+
+
+def test_each_benchmark_has_its_rows_and_items() -> None:
+    assert "Items met some exam ngram 17 6" in Page(render(figures())).text
+    assert "No benchmark is protected" in Page(render(figures(benchmarks=()))).text

@@ -13,6 +13,8 @@ from tests.etl.tiny import delta_versions, document, get, job_for, make_config, 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
+    from etl.step import Job
+
 ROOT = Path(__file__).resolve().parents[3]
 Row = dict[str, Any]
 
@@ -119,6 +121,9 @@ def test_benchmark_items_are_found_inside_passages_and_as_whole_short_questions(
 ) -> None:
     short = {"id": "short", "question": "What is the capital of France?", "answer": "Paris"}
     benchmark = write_jsonl(tmp_path / "bench.jsonl", [{"id": "long", "question": LEAK, "answer": "later"}, short])
+    unrelated = write_jsonl(
+        tmp_path / "unrelated.jsonl", [{"id": "1", "question": "Who wrote Emma?", "answer": "Austen"}]
+    )
     against = [source("bench", benchmark, format="jsonl", fields=BENCH_FIELDS)]
     rows = [
         document("holds", f"{passages()[0]} {LEAK}"),
@@ -126,12 +131,24 @@ def test_benchmark_items_are_found_inside_passages_and_as_whole_short_questions(
         pair("asks", "what is the capital of  FRANCE?", "It is Paris, which lies on the Seine in the north."),
         pair("fine", "What is the capital of Peru?", "It is Lima, which lies on the coast in the middle."),
     ]
-    judged, _ = judge(spark, tmp_path, rows, decontaminate={"against": against})
+    against.append(source("bench:too", benchmark, format="jsonl", fields=BENCH_FIELDS))
+    against.append(source("unrelated", unrelated, format="jsonl", fields=BENCH_FIELDS))
+    judged, outcome = judge(spark, tmp_path, rows, decontaminate={"against": against})
     assert {name: row["benchmark"] for name, row in judged.items() if not row["kept"]} == {
         "holds": "bench:long",
         "asks": "bench:short",
     }
     assert {judged[name]["reason"] for name in ("holds", "asks")} == {"contaminated_v1"}
+    assert judged["holds"]["benchmarks"] == ["bench:long", "bench:too:long"]
+    counted = {name: value for name, value in outcome.figures.items() if name.startswith("benchmark_")}
+    assert counted == {
+        "benchmark_rows.bench": 2,
+        "benchmark_items.bench": 2,
+        "benchmark_rows.bench:too": 2,
+        "benchmark_items.bench:too": 2,
+        "benchmark_rows.unrelated": 0,
+        "benchmark_items.unrelated": 0,
+    }
 
 
 @pytest.mark.long
@@ -163,6 +180,86 @@ def test_a_delta_table_can_be_a_benchmark(spark: SparkSession, tmp_path: Path) -
     )
     assert judged["holds"]["benchmark"] == "bench:long"
     assert outcome.figures["unread_benchmark_records"] == 1
+
+
+def verdicts(job: Job) -> dict[str, Row]:
+    """Judges, and returns the verdicts by document."""
+    the_step("curate").run(job).check("curate")
+    return {row["doc_id"]: row.asDict(recursive=True) for row in job.tables.read("curation").collect()}
+
+
+def looked_at(job: Job) -> set[str]:
+    """The documents whose texts the last judging has read."""
+    features = job.spark.read.schema("doc_id string").parquet(f"{job.tables.files}/scratch/curate_features")
+    return {row["doc_id"] for row in features.collect()}
+
+
+def test_later_documents_are_judged_against_those_that_were_kept_and_nothing_is_judged_twice(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    first, second, third, *_ = passages()
+    job = job_for(spark, make_config(tmp_path / "warehouse"))
+    longer = f"{first} So it is said, and so it has been written down again and again by those who came after."
+    put(
+        job.tables,
+        "documents",
+        [document("a", first), document("a-near", close_to(first, "here")), document("b", second)],
+    )
+    before = verdicts(job)
+    (loser,) = [name for name, row in before.items() if not row["kept"]]
+    later = [
+        document("better", longer),
+        document("b-same", second),
+        document("c", third),
+        document("c-near", close_to(third, "here")),
+    ]
+    put(job.tables, "documents", later)
+    after = verdicts(job)
+    assert {name: after[name] for name in before} == before
+    assert looked_at(job) == {"better", "b-same", "c", "c-near"}
+    # A better text that comes later does not take the place of what was kept.
+    assert (after["better"]["reason"], after["better"]["kept_id"]) == ("near_duplicate_v1", before[loser]["kept_id"])
+    assert after["better"]["quality"] > after[before[loser]["kept_id"]]["quality"]
+    assert (after["b-same"]["reason"], after["b-same"]["kept_id"]) == ("exact_duplicate_v1", "b")
+    assert sum(after[name]["kept"] for name in ("c", "c-near")) == 1
+    assert {row["judged"] for row in after.values() if row["doc_id"] not in before} == {1}
+    verdicts(job)
+    assert looked_at(job) == set()
+
+
+@pytest.mark.long
+def test_a_duplicate_is_judged_again_when_what_stood_for_it_is_gone(spark: SparkSession, tmp_path: Path) -> None:
+    first, second, *_ = passages()
+    job = job_for(spark, make_config(tmp_path / "warehouse"))
+    put(
+        job.tables,
+        "documents",
+        [document("a", first), document("a-near", close_to(first, "here")), document("b", second)],
+    )
+    before = verdicts(job)
+    (stands,) = [row["kept_id"] for row in before.values() if not row["kept"]]
+    job.tables.delete_where("documents", f"doc_id = '{stands}'")
+    after = verdicts(job)
+    assert set(after) == set(before) - {stands}
+    assert all(row["kept"] for row in after.values())
+    assert looked_at(job) == {"a", "a-near"} - {stands}
+
+
+@pytest.mark.long
+def test_other_settings_and_other_texts_are_judged_anew(spark: SparkSession, tmp_path: Path) -> None:
+    first, second, *_ = passages()
+    job = job_for(spark, make_config(tmp_path / "warehouse"))
+    put(job.tables, "documents", [document("a", first), document("b", second)])
+    verdicts(job)
+    job.tables.delete_where("documents", "doc_id = 'a'")
+    put(job.tables, "documents", [document("a", "Heat rises.")])
+    assert verdicts(job)["a"]["reason"] == "too_short_v1"
+    assert looked_at(job) == {"a"}
+    other = job_for(spark, make_config(tmp_path / "warehouse", curate={"quality": {"min_units": 1}}))
+    judged = verdicts(other)
+    assert looked_at(other) == {"a", "b"}
+    assert {row["judged"] for row in judged.values()} == {0}
+    assert judged["a"]["kept"]
 
 
 @pytest.mark.long

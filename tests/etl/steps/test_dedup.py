@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from pyspark.sql import functions as F
 
+from etl.tables import Tables
 from tests.etl.tiny import delta_versions, document, embedding, job_for, kept, make_config, pair, put, the_step
 from udfs.embedding import from_binary, to_binary
 from udfs.similarity import pairs_over
 from udfs.survivors import greedy_survivors
+from udfs.text import text_hash
 
 if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
+    from pyspark.sql import DataFrame, SparkSession
+
+    from etl.step import Job, Outcome
 
 DIM, GROUPS, EACH = 24, 12, 4
 THRESHOLD = 0.9
@@ -163,6 +169,225 @@ def test_a_changed_text_is_compared_by_its_own_vector(spark: SparkSession, tmp_p
     removed = {row["item_id"]: row["kept_id"] for row in job.tables.read("duplicates").collect()}
     assert removed == {"changed": "new-like"}
     assert other.any()
+
+
+def add(job: Job, names: Sequence[str], vectors: Sequence[Any], quality: Sequence[float]) -> None:
+    put(job.tables, "documents", [document(name, text_of(name)) for name in names])
+    put(job.tables, "curation", [kept(name, q) for name, q in zip(names, quality, strict=True)])
+    rows = [embedding(name, text_of(name), vector) for name, vector in zip(names, vectors, strict=True)]
+    put(job.tables, "embeddings", rows)
+
+
+def fate(job: Job, dedup_id: str) -> dict[str, tuple[str, float, str]]:
+    rows = job.tables.read("duplicates").where(F.col("dedup_id") == dedup_id).collect()
+    return {row["item_id"]: (row["kept_id"], row["cosine"], row["method"]) for row in rows}
+
+
+def id_of(outcome: Outcome) -> str:
+    return outcome.ids["seed_dedup_id"]
+
+
+@pytest.mark.long
+def test_five_batches_in_order_of_priority_keep_what_one_run_keeps(spark: SparkSession, tmp_path: Path) -> None:
+    ids, vectors, quality = planted()
+    settings = {**SAME_SETTINGS, "max_drift": 2.0}
+    whole = job_for(spark, make_config(tmp_path / "whole", dedup=settings))
+    add(whole, ids, vectors, quality)
+    at_once = the_step("dedup").run(whole)
+    batches = job_for(spark, make_config(tmp_path / "batches", dedup=settings))
+    # The same centroids, which are not too few for any batch.
+    batches.tables.append("centroids", whole.tables.read("centroids"))
+    order = sorted(range(len(ids)), key=lambda i: (-quality[i], ids[i]))
+    compared, outcome = [], at_once
+    for part in np.array_split(np.array(order), 5):
+        add(batches, [ids[i] for i in part], vectors[part], [quality[i] for i in part])
+        outcome = the_step("dedup").run(batches)
+        outcome.check("dedup")
+        assert outcome.figures["orphans"] == outcome.figures["kept_pairs"] == 0
+        compared.append(outcome.figures["compared_rows"])
+    assert compared[-1] < len(ids), "what was removed is not compared again"
+    assert fate(batches, id_of(outcome)) == fate(whole, id_of(at_once))
+    assert outcome.dropped == at_once.dropped
+    assert batches.tables.read("centroids").select("centroid_set_id").distinct().count() == 1
+
+
+@pytest.mark.long
+def test_what_an_earlier_run_kept_stays_and_new_rows_go(spark: SparkSession, tmp_path: Path) -> None:
+    one, other = np.eye(2, DIM)
+    job = job_for(spark, make_config(tmp_path / "w"))
+    add(job, ["old-kept", "old-gone"], [one, one], [0.8, 0.7])
+    first = the_step("dedup").run(job)
+    add(job, ["new-better", "new-other", "new-like-other"], [one, other, other], [0.9, 0.5, 0.4])
+    second = the_step("dedup").run(job)
+    assert fate(job, id_of(first)) == {"old-gone": ("old-kept", 1.0, "semantic")}
+    gone = {name: keeper for name, (keeper, _, _) in fate(job, id_of(second)).items()}
+    assert gone == {"old-gone": "old-kept", "new-better": "old-kept", "new-like-other": "new-other"}
+    before = delta_versions(job.tables)
+    again = the_step("dedup").run(job)
+    assert (again.dropped, again.ids, again.figures) == (second.dropped, second.ids, second.figures)
+    assert delta_versions(job.tables) == before
+    # A row that is gone is a reason to compare all again.
+    job.tables.delete_where("curation", "doc_id = 'old-kept'")
+    third = the_step("dedup").run(job)
+    assert {name: keeper for name, (keeper, _, _) in fate(job, id_of(third)).items()} == {
+        "old-gone": "new-better",
+        "new-like-other": "new-other",
+    }
+
+
+@pytest.mark.long
+def test_a_higher_threshold_takes_the_pairs_over_and_gives_what_comparing_gives(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    ids, vectors, quality = planted()
+    job = job_for(spark, make_config(tmp_path / "w", dedup=SAME_SETTINGS))
+    add(job, ids, vectors, quality)
+    lower = the_step("dedup").run(job)
+    config = make_config(tmp_path / "w", dedup={**SAME_SETTINGS, "threshold": 0.92})
+    said: list[str] = []
+    higher = the_step("dedup").run(replace(job, config=config, say=said.append))
+    assert [line for line in said if "taken over" in line]
+    assert 0 < higher.dropped["semantic_duplicate"] < lower.dropped["semantic_duplicate"]
+    fresh = job_for(spark, make_config(tmp_path / "fresh", dedup={**SAME_SETTINGS, "threshold": 0.92}))
+    fresh.tables.append("centroids", job.tables.read("centroids").withColumn("settings", F.lit("others")))
+    add(fresh, ids, vectors, quality)
+    compared = the_step("dedup").run(fresh)
+    assert fate(job, id_of(higher)) == fate(fresh, id_of(compared))
+
+
+def test_strange_vectors_and_ids_are_rows_with_reasons(spark: SparkSession, tmp_path: Path) -> None:
+    good, other = np.eye(2, DIM)
+    job = job_for(spark, make_config(tmp_path / "w"))
+    names = ["a-good", "b-same", "nan", "zero", "short", "twice", "none", "unembedded"]
+    vectors = [good, good, np.full(DIM, np.nan), np.zeros(DIM), np.ones(DIM // 2), other, None, None]
+    put(job.tables, "documents", [document(name, text_of(name)) for name in [*names, "b-same"]])
+    put(job.tables, "curation", [kept(name) for name in names])
+    rows = [embedding(n, text_of(n), v) for n, v in zip(names, vectors, strict=True) if v is not None]
+    empty = {**rows[0], "item_id": "none", "text_hash": text_hash(text_of("none")), "vector": None}
+    put(job.tables, "embeddings", [*rows, empty, rows[names.index("twice")]])
+    outcome = the_step("dedup").run(job)
+    outcome.check("dedup")
+    assert outcome.rows_in == len(names) + 1
+    assert outcome.dropped == {"duplicate_id": 1, "semantic_duplicate": 1}
+    assert outcome.figures["not_comparable"] == 6
+    assert outcome.figures["not_comparable_no_vector"] == 2
+    reasons = {row["item_id"]: row["reason"] for row in job.tables.read("compared").collect()}
+    assert reasons == {
+        "a-good": None,
+        "b-same": None,
+        "nan": "not_finite",
+        "zero": "zero_vector",
+        "short": "wrong_dimension",
+        "twice": "repeated_vector",
+        "none": "no_vector",
+        "unembedded": "no_vector",
+    }
+
+
+@pytest.mark.long
+def test_vectors_that_come_after_a_run_are_compared(spark: SparkSession, tmp_path: Path) -> None:
+    job = job_for(spark, make_config(tmp_path / "w"))
+    put(job.tables, "documents", [document(name, text_of(name)) for name in "ab"])
+    put(job.tables, "curation", [kept("a", 0.9), kept("b", 0.8)])
+    unread = the_step("dedup").run(job)
+    assert (unread.dropped, unread.figures["not_comparable_no_vector"]) == ({}, 2)
+    put(job.tables, "embeddings", [embedding(name, text_of(name), np.eye(1, DIM)[0]) for name in "ab"])
+    read = the_step("dedup").run(job)
+    assert fate(job, id_of(read)) == {"b": ("a", 1.0, "semantic")}
+
+
+class Killed(Exception):
+    pass
+
+
+class ShortLived(Tables):
+    """Tables that die after their first write."""
+
+    def append(self, name: str, rows: DataFrame, txn: str | None = None) -> int:
+        super().append(name, rows, txn)
+        raise Killed(name)
+
+
+def contents(tables: Tables) -> dict[str, list[str]]:
+    names = {
+        "centroids": ("centroid_set_id", "cluster", "vector"),
+        "dedup_runs": ("dedup_id", "centroid_set_id", "edges"),
+    }
+    names |= {"edges": ("a_id", "b_id", "cosine"), "duplicates": ("item_id", "kept_id", "cosine", "method")}
+    names |= {"compared": ("dedup_id", "item_id", "row_hash")}
+    return {name: sorted(map(repr, tables.read(name).select(*columns).collect())) for name, columns in names.items()}
+
+
+@pytest.mark.long
+def test_a_run_that_is_killed_after_each_write_comes_to_the_same(spark: SparkSession, tmp_path: Path) -> None:
+    ids, vectors, quality = planted()
+    quiet, killed = (job_for(spark, make_config(tmp_path / name, dedup=SAME_SETTINGS)) for name in ("quiet", "killed"))
+    for job in (quiet, killed):
+        add(job, ids, vectors, quality)
+    done = the_step("dedup").run(quiet)
+    deaths: list[str] = []
+    for _ in range(5):
+        with pytest.raises(Killed) as death:
+            the_step("dedup").run(replace(killed, tables=ShortLived(spark, killed.config.tables)))
+        deaths.append(str(death.value))
+    assert deaths == ["centroids", "edges", "duplicates", "compared", "dedup_runs"]
+    tables = Tables(spark, killed.config.tables)
+    again = the_step("dedup").run(replace(killed, tables=tables))
+    assert contents(tables) == contents(quiet.tables)
+    assert (again.dropped, again.figures, again.ids) == (done.dropped, done.figures, done.ids)
+
+
+@pytest.mark.long
+def test_what_is_lost_of_a_run_is_made_again(spark: SparkSession, tmp_path: Path) -> None:
+    ids, vectors, quality = planted()
+    job = job_for(spark, make_config(tmp_path / "w", dedup=SAME_SETTINGS))
+    add(job, ids, vectors, quality)
+    first = the_step("dedup").run(job)
+    before = contents(job.tables)
+    for table in ("edges", "duplicates", "compared"):
+        column = "a_id" if table == "edges" else "item_id"
+        lost = min(row[0] for row in job.tables.read(table).select(column).collect())
+        job.tables.delete_where(table, f"{column} = '{lost}'")
+        again = the_step("dedup").run(job)
+        assert (again.ids, again.dropped) == (first.ids, first.dropped)
+        assert contents(job.tables) == before
+    # A run of which rows are lost is not continued either.
+    job.tables.delete_where("compared", "item_id LIKE '%0'")
+    add(job, ["one more"], np.ones((1, DIM)), [0.9])
+    more = the_step("dedup").run(job)
+    assert more.figures["compared_rows"] == len(ids) + 1
+
+
+@pytest.mark.long
+def test_another_audit_of_the_same_rows_compares_nothing(spark: SparkSession, tmp_path: Path) -> None:
+    one, other = np.eye(2, DIM)
+    job = job_for(spark, make_config(tmp_path / "w"))
+    add(job, ["a", "b"], [one, one], [0.9, 0.8])
+    the_step("dedup").run(job)
+    add(job, ["c", "d"], [other, other + 0.1 * one], [0.9, 0.8])
+    grown = the_step("dedup").run(job)
+    said: list[str] = []
+    config = make_config(tmp_path / "w", dedup={"audit_rows": 7})
+    again = the_step("dedup").run(replace(job, config=config, say=said.append))
+    assert not [line for line in said if "comparing" in line]
+    assert fate(job, id_of(again)) == fate(job, id_of(grown)) != {}
+    assert (again.dropped, again.figures["edges"]) == (grown.dropped, grown.figures["edges"])
+
+
+@pytest.mark.long
+def test_components_keep_one_of_each_chain(spark: SparkSession, tmp_path: Path) -> None:
+    angles = np.radians([0, 20, 40, 60, 120])
+    vectors = np.zeros((5, DIM))
+    vectors[:, 0], vectors[:, 1] = np.cos(angles), np.sin(angles)
+    kept_by = {}
+    for rule, bound in (("greedy", 100), ("components", 100), ("components", 0)):
+        settings = {"survivors": rule, "max_driver_edges": bound}
+        job = job_for(spark, make_config(tmp_path / f"{rule}-{bound}", dedup=settings))
+        add(job, list("abcde"), vectors, [0.9, 0.8, 0.7, 0.6, 0.5])
+        outcome = the_step("dedup").run(job)
+        kept_by[rule, bound] = {name: keeper for name, (keeper, _, _) in fate(job, id_of(outcome)).items()}
+    assert kept_by["greedy", 100] == {"b": "a", "d": "c"}
+    assert kept_by["components", 100] == kept_by["components", 0] == dict.fromkeys("bcd", "a")
 
 
 @pytest.mark.long

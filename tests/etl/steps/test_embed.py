@@ -10,9 +10,11 @@ import pyarrow as pa
 import pytest
 
 from etl.items import vectors
+from etl.steps import embed as step
 from etl.steps.embed import embedded
-from tests.etl.tiny import MODEL, document, job_for, kept, make_config, put, the_step
-from udfs.embedding import EmbedSettings, from_binary
+from tests.etl.tiny import MODEL, document, get, job_for, kept, make_config, put, the_step
+from udfs.embedding import from_binary
+from udfs.embedding_model import EmbedSettings, load_model
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -34,9 +36,8 @@ def rows() -> dict[str, dict[str, Any]]:
             "text": list(texts.values()),
         }
     )
-    return {
-        row["item_id"]: row for row in embedded(batch, EmbedSettings(MODEL, device="cpu", threads=1), 0.1).to_pylist()
-    }
+    model = load_model(EmbedSettings(MODEL, device="cpu", threads=1))
+    return {row["item_id"]: row for row in embedded(batch, model, 0.1).to_pylist()}
 
 
 def test_a_readable_text_has_a_unit_vector_and_no_reason(rows: dict[str, dict[str, Any]]) -> None:
@@ -45,7 +46,7 @@ def test_a_readable_text_has_a_unit_vector_and_no_reason(rows: dict[str, dict[st
     assert row["dim"] == 384
     assert np.linalg.norm(vector) == pytest.approx(1.0, abs=1e-3)
     assert (row["reason"], row["cut"], row["unknown_share"]) == (None, False, 0.0)
-    assert (row["model"], row["text_hash"]) == (MODEL, "hash-en")
+    assert row["text_hash"] == "hash-en"
     assert row["vector"] == rows["same"]["vector"]
 
 
@@ -73,6 +74,49 @@ def test_another_bound_of_unknown_tokens_is_decided_anew(spark: SparkSession, tm
         assert sorted(row["item_id"] for row in found) == ["en", "zh"]
         assert [row["item_id"] for row in found if row["reason"] == "unknown_tokens"] == unread
         assert all(row["vector"] is not None for row in found if row["item_id"] not in unread)
+
+
+@pytest.mark.long
+def test_each_commit_is_kept_whatever_becomes_of_the_next(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(step, "ROWS_PER_COMMIT", 4)
+    job = job_for(spark, make_config(tmp_path))
+    put(job.tables, "documents", [document(f"d{n}", f"{ENGLISH} Part {n // 2}.") for n in range(16)])
+    put(job.tables, "curation", [kept(f"d{n}") for n in range(16)])
+    append, done = type(job.tables).append, []
+
+    def fails_at_the_third(tables: Any, name: str, rows: Any) -> int:
+        if len(done) == 2:
+            raise OSError("the storage is gone")
+        done.append(append(tables, name, rows))
+        return int(done[-1])
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(job.tables), "append", fails_at_the_third)
+        with pytest.raises(OSError, match="gone"):
+            the_step("embed").run(job)
+    assert job.tables.read("embeddings").count() == sum(done) > 0
+    outcome = the_step("embed").run(job)
+    assert outcome.rows_in == outcome.rows_out == 16 - sum(done)
+    found = vectors(job.tables, job.config.embed).collect()
+    assert sorted(row["item_id"] for row in found) == sorted(f"d{n}" for n in range(16))
+    by_text = {row["text_hash"]: bytes(row["vector"]) for row in found}
+    assert all(bytes(row["vector"]) == by_text[row["text_hash"]] for row in found), "equal texts meet in one task"
+
+
+@pytest.mark.long
+def test_vectors_of_other_settings_do_not_pass_for_these(spark: SparkSession, tmp_path: Path) -> None:
+    for windows, cut in (("first", True), ("mean", False)):
+        job = job_for(spark, make_config(tmp_path, embed={"windows": windows}))
+        if not job.tables.exists("documents"):
+            put(job.tables, "documents", [document("long", "The river flows to the sea. " * 200)])
+            put(job.tables, "curation", [kept("long")])
+        assert vectors(job.tables, job.config.embed).count() == 0
+        the_step("embed").run(job)
+        (row,) = vectors(job.tables, job.config.embed).collect()
+        assert row["reason"] == ("longer_than_window" if cut else None)
+    assert sorted(get(job.tables, "embeddings", "model", "cut")) == [(MODEL, True), (f"{MODEL}+mean", False)]
 
 
 def test_every_seed_and_every_refined_question_is_embedded(sample_run: SampleRun) -> None:

@@ -33,7 +33,7 @@ def jsonl(path: Path) -> list[dict[str, Any]]:
 def test_the_manifest_tells_size_rows_and_hash_of_every_file(sample_run: SampleRun) -> None:
     folder = folder_of(sample_run)
     manifest = json.loads((folder / "manifest.json").read_text("utf-8"))
-    files = {Path(entry["path"]).name: entry for entry in manifest["files"]}
+    files = {entry["path"]: entry for entry in manifest["files"]}
     assert set(files) == {path.name for path in folder.iterdir()} - {"manifest.json", "README.md"}
     for name, entry in files.items():
         data = (folder / name).read_bytes()
