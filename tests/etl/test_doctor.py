@@ -24,6 +24,7 @@ def test_a_finished_run_is_well(sample_run: SampleRun, capsys: pytest.CaptureFix
     assert capsys.readouterr().out == "all well\n"
 
 
+@pytest.mark.long
 def test_each_broken_promise_is_one_line_with_what_to_do(scratch_tables: Callable[[str], Tables]) -> None:
     tables = scratch_tables("broken")
     put(tables, "documents", [document("d1", "one"), document("d1", "one again"), document("d2", "two")])

@@ -171,6 +171,7 @@ def test_what_the_last_round_left_is_told(scratch_tables: Make, monkeypatch: pyt
     assert all(keeper not in removed for keeper, _ in removed.values())
 
 
+@pytest.mark.long
 def test_later_rows_are_judged_against_what_was_kept_as_in_one_go(scratch_tables: Make) -> None:
     first, second = families(12, 1, batch=0), families(14, 2, batch=1)
     removed, _ = by_joins(scratch_tables(), first)

@@ -75,6 +75,7 @@ def test_another_refine_setting_pays_for_refining_alone(
     assert set(get(tables, "refinements", "qa_id")) > {row["qa_id"] for row in sample_run.rows("refinements")}
 
 
+@pytest.mark.long
 def test_another_model_is_asked_and_not_taken_as_unchanged(
     spark: SparkSession, sample_run: SampleRun, teacher: Teacher, tmp_path: Path
 ) -> None:

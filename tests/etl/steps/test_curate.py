@@ -194,6 +194,7 @@ def looked_at(job: Job) -> set[str]:
     return {row["doc_id"] for row in features.collect()}
 
 
+@pytest.mark.long
 def test_later_documents_are_judged_against_those_that_were_kept_and_nothing_is_judged_twice(
     spark: SparkSession, tmp_path: Path
 ) -> None:

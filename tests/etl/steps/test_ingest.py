@@ -72,6 +72,7 @@ def test_files_that_have_not_changed_are_not_read_again(ingest: Any, corpus: Pat
     assert delta_versions(tables) == before
 
 
+@pytest.mark.long
 def test_a_changed_file_replaces_its_rows_and_leaves_the_others(ingest: Any, corpus: Path) -> None:
     _, tables = ingest(corpus)
     before = ids(tables)
